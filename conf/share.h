@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The settings of shares and of the daemon as plain structs: no functions.
+ * conf/ fills them in from the key table (conf/keys.c) and checks them; every
+ * other folder only reads.  Times are microseconds (_us), sizes bytes.
+ */
+#ifndef CONF_SHARE_H
+#define CONF_SHARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* cache = : how long a guest may trust what it was told (virtiofsd's words) */
+enum conf_cache {
+	CONF_CACHE_AUTO,	/* 1 s; data is revalidated at open */
+	CONF_CACHE_ALWAYS,	/* a day; data is kept over opens */
+	CONF_CACHE_METADATA,	/* a day for names and attributes, data never */
+	CONF_CACHE_NEVER,
+};
+
+/* guest = : which client dialect is spoken */
+enum conf_guest {
+	CONF_GUEST_AUTO,	/* by the fingerprint of INIT */
+	CONF_GUEST_LINUX,
+	CONF_GUEST_WINDOWS,
+};
+
+/* inline = : may a queue thread itself do what a local disk answers fast */
+enum conf_inline {
+	CONF_INLINE_AUTO,	/* decided per mount */
+	CONF_INLINE_YES,
+	CONF_INLINE_NO,		/* everything goes to the worker pool */
+};
+
+/* inode_file_handles = */
+enum conf_handles {
+	CONF_HANDLES_NEVER,
+	CONF_HANDLES_PREFER,
+	CONF_HANDLES_MANDATORY,
+};
+
+/* A list of strings; n is 0 when the key was not given. */
+struct conf_list {
+	char **v;
+	size_t n;
+};
+
+#define CONF_TAG_MAX 36		/* bytes; virtio 1.2, 5.11.4 */
+
+/*
+ * One share.  Owned by a struct conf and by every session that started with
+ * it (conf_share_get, conf_share_put, on the control thread only); never
+ * changed once the configuration is in use.
+ */
+struct conf_share {
+	char *tag;
+	char *path;		/* absolute */
+	char *comment;		/* "" when not given */
+	bool enabled;
+
+	char *socket;		/* absolute; SOCKET_DIR/TAG.sock when not given */
+	char *socket_user;	/* "" = our own */
+	char *socket_group;	/* "" = kvm as root where it exists, else ours */
+	unsigned socket_mode;
+	struct conf_list allow_uids;	/* empty = any */
+	uid_t *allowed_uid;	/* allow_uids as numbers, allow_uids.n of them */
+
+	unsigned max_clients;	/* sessions at one time */
+	unsigned max_request_queues;
+	bool advertise_tag;	/* offer VHOST_USER_PROTOCOL_F_CONFIG */
+	uint64_t poll_us;	/* longest look at a ring before sleeping */
+
+	bool readonly;
+	unsigned guest;		/* enum conf_guest */
+	unsigned cache;		/* enum conf_cache */
+	int64_t entry_timeout_us;	/* -1 = by cache */
+	int64_t attr_timeout_us;	/* -1 = by cache */
+	int64_t negative_timeout_us;
+	uint64_t max_write;	/* bytes, 4096 .. 1 MiB */
+	unsigned max_fds;	/* O_PATH fds that nodes keep open */
+	unsigned max_open_files;	/* files and directories guests have open */
+	unsigned inline_io;	/* enum conf_inline; the key is "inline" */
+	unsigned inode_file_handles;	/* enum conf_handles */
+
+	/* Where it was configured; for messages.  conf's own. */
+	char *file;
+	int line;
+	unsigned refs;
+};
+
+/* The daemon itself: section [gateway]. */
+struct conf_gateway {
+	char *socket_dir;
+	char *control_socket;
+	char *control_group;	/* "" = our own group */
+	unsigned control_mode;
+	char *admin_group;	/* "" = none but root and the daemon's user */
+	unsigned log_level;	/* enum conf_log */
+	unsigned thread_pool_size;	/* workers; 0 = by the number of CPUs */
+	unsigned max_threads;	/* queue threads of all shares together */
+	unsigned poll_max;	/* threads that poll at one time; 0 = half the CPUs */
+	bool poll_max_given;	/* "poll_max = 0" means never poll */
+	uint64_t rlimit_nofile;	/* 0 = leave as it is */
+	uint64_t drain_timeout_us;	/* how long a stop waits for requests */
+};
+
+enum conf_log {
+	CONF_LOG_ERROR,
+	CONF_LOG_WARN,
+	CONF_LOG_INFO,
+	CONF_LOG_DEBUG,
+};
+
+#endif

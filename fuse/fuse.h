@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The door of fuse/: FUSE requests, as iovecs, onto a host directory.
+ * Follows include/uapi/linux/fuse.h, protocol 7.27 and newer.  Knows nothing
+ * of rings, sockets, threads or logs.
+ *
+ * Objects: a share (one exported directory, its settings, its mounts, its fd
+ * budget) has sessions (one guest each: node ids, file handles, what INIT
+ * agreed on).  Any number of threads may serve requests of one session at the
+ * same time, each with its own struct fs_thread.
+ */
+#ifndef FUSE_FUSE_H
+#define FUSE_FUSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "conf/share.h"
+
+struct fs_share;
+struct fs_session;
+struct fs_thread;
+
+#define FS_OPCODES 64		/* opcodes we count; more than the kernel has */
+
+/* A counter is one line here; struct, text and manual follow. */
+#define FS_STATS(X)                                                          \
+	X(requests, "requests taken from the guest")                         \
+	X(errors, "requests answered with an error")                         \
+	X(malformed, "requests too short or inconsistent to be answered")    \
+	X(deferred, "requests given to the worker pool")                     \
+	X(read_bytes, "bytes of file data read by the guest")                \
+	X(written_bytes, "bytes of file data written by the guest")          \
+	X(reopened, "nodes opened again by their file handle")               \
+	X(nodes_limit, "lookups refused because an fd budget was used up")
+
+/*
+ * What one thread counted for one share.  Written by one thread without
+ * atomics on the hot path (relaxed stores), read by anyone.
+ */
+struct fs_counters {
+#define FS_COUNTER(name, help) uint64_t name;
+	FS_STATS(FS_COUNTER)
+#undef FS_COUNTER
+	uint64_t op[FS_OPCODES];	/* requests by opcode */
+	uint64_t op_errors[FS_OPCODES];
+};
+
+/* Add `from` to `to` (both may be counting); print as "name value" lines. */
+void fs_counters_add(struct fs_counters *to, const struct fs_counters *from);
+
+/* "LOOKUP", or NULL for an opcode we do not know. */
+const char *fs_op_name(uint32_t opcode);
+
+/* ------------------------------------------------------------------ */
+/* Shares and sessions. */
+
+/*
+ * Open the directory of `set` (borrowed until fs_share_free; never changes).
+ * On error `why` (size bytes) holds a sentence.
+ */
+int fs_share_new(const struct conf_share *set, struct fs_share **share,
+		 char *why, size_t size);
+/* After its last session was freed. */
+void fs_share_free(struct fs_share *share);
+
+int fs_session_new(struct fs_share *share, struct fs_session **session);
+/* No thread may be serving it.  Closes every file, forgets every node. */
+void fs_session_free(struct fs_session *session);
+/*
+ * The virtio device was reset: a Linux guest's handles and locks end, a
+ * Windows guest keeps its state (it comes back without INIT).  No thread may
+ * be serving it.
+ */
+void fs_session_reset(struct fs_session *session);
+
+/* For status: gauges of one session and of the whole share. */
+struct fs_info {
+	bool ready;			/* INIT was answered */
+	unsigned minor;			/* FUSE protocol agreed on */
+	uint64_t flags;			/* INIT flags agreed on */
+	bool windows;			/* the Windows dialect is spoken */
+	uint64_t nodes;			/* node ids the guest holds */
+	uint64_t handles;		/* open files and directories */
+	uint64_t node_fds;		/* O_PATH fds open for nodes */
+};
+void fs_session_info(struct fs_session *session, struct fs_info *info);
+void fs_share_info(struct fs_share *share, struct fs_info *info);
+
+/* ------------------------------------------------------------------ */
+/* Threads: scratch memory and the identity that a thread acts under. */
+
+int fs_thread_new(struct fs_thread **thread);	/* called by the thread itself */
+void fs_thread_free(struct fs_thread *thread);
+/* Become ourselves again; call before sleeping and before other work. */
+void fs_thread_relax(struct fs_thread *thread);
+
+/* ------------------------------------------------------------------ */
+/* Requests. */
+
+enum {
+	FS_MAY_BLOCK = 1 << 0,	/* this thread may wait for a disk */
+	FS_HIPRIO = 1 << 1,	/* it came on the hiprio queue */
+};
+
+struct fs_req {
+	const struct iovec *in;	/* the request; guest memory or a copy */
+	unsigned nin;
+	size_t in_len;
+	const struct iovec *out;	/* room for the reply */
+	unsigned nout;
+	size_t out_len;
+	unsigned flags;
+	struct fs_counters *counters;	/* of the calling thread, for this share */
+
+	/* Filled in for traces and the caller, valid after fs_serve(). */
+	uint32_t opcode;
+	uint64_t unique;
+	int error;		/* 0 or the -errno answered, as Linux numbers it */
+};
+
+/* Not errno values that a system call returns here. */
+#define FS_DEFER (-EINPROGRESS)
+#define FS_GONE (-EFAULT)
+
+/*
+ * Serve one request.  Returns the bytes of the reply, which is in `out`
+ * already (0: no reply, the chain is just given back), or
+ *   FS_DEFER  it may block and FS_MAY_BLOCK is not set: nothing was done yet;
+ *             call again with FS_MAY_BLOCK from a thread that may wait.
+ *             The iovecs must then be private copies, not guest memory.
+ *   FS_GONE   guest memory went away while it was used: end the session.
+ */
+ssize_t fs_serve(struct fs_session *session, struct fs_thread *thread,
+		 struct fs_req *req);
+
+/*
+ * One line for a trace: "u=4412 > MKDIR n=982 "new" mode=0755".  Reads the
+ * request, changes nothing.  Returns the length as snprintf does.
+ */
+int fs_describe(const struct fs_req *req, char *buf, size_t size);
+
+#endif

@@ -49,7 +49,9 @@ conf_loader_init(struct conf_loader *l)
 	l->defaults.name = strdup("defaults");
 	l->lost.name = strdup("?");
 	l->files = conf_files_new();
-	if (l->gateway.name && l->defaults.name && l->lost.name && l->files)
+	l->made = calloc(conf_nkeys, sizeof(*l->made));
+	if (l->gateway.name && l->defaults.name && l->lost.name && l->files &&
+	    l->made)
 		return 0;
 	conf_loader_fini(l);
 	return -ENOMEM;
@@ -73,6 +75,9 @@ conf_loader_fini(struct conf_loader *l)
 	section_fini(&l->gateway);
 	section_fini(&l->defaults);
 	section_fini(&l->lost);
+	for (size_t i = 0; l->made && i < conf_nkeys; i++)
+		free(l->made[i]);
+	free(l->made);
 	for (size_t i = 0; i < l->nmessages; i++)
 		free(l->messages[i].text);
 	free(l->messages);

@@ -75,15 +75,15 @@ scan_digits(const char *text, int base, int64_t *n, const char **end)
 static int
 scan_number(const struct conf_key *key, const char *text, int64_t *n, char *why)
 {
-	char echo[CONF_ECHO];
+	char echo[CONF_ECHO], range[CONF_RANGE];
 	const char *end;
 	int err = scan_digits(text, 10, n, &end);
 
-	(void)key;
-	if (err == -EINVAL || *end)
-		return bad(why, "\"%s\" is not a number",
-			   conf_echo(echo, text));
-	return err;
+	if (err != -EINVAL && !*end)
+		return err;
+	conf_value_range(key, range);
+	return bad(why, "\"%s\" is not a number (want %s)",
+		   conf_echo(echo, text), range);
 }
 
 static void
@@ -222,7 +222,7 @@ static int
 scan_choice(const struct conf_key *key, const char *text, int64_t *n, char *why)
 {
 	struct conf_nearest near = { .word = text };
-	char echo[CONF_ECHO], want[CONF_WHY / 2], hint[CONF_ECHO] = "";
+	char echo[CONF_ECHO], want[CONF_RANGE], hint[CONF_ECHO] = "";
 
 	for (const struct conf_choice *c = choices(key); c->name; c++) {
 		if (!strcasecmp(c->name, text)) {
@@ -405,7 +405,7 @@ has_range(const struct conf_key *key)
 static int
 set_number(const struct conf_key *key, const char *text, void *base, char *why)
 {
-	char echo[CONF_ECHO], range[2 * SHOW_MAX + 40];
+	char echo[CONF_ECHO], range[CONF_RANGE];
 	int64_t n = 0;
 	int err;
 
@@ -415,7 +415,7 @@ set_number(const struct conf_key *key, const char *text, void *base, char *why)
 	if (err == -EINVAL)
 		return err;
 	if (err || (has_range(key) && (n < key->min || n > key->max))) {
-		conf_value_range(key, range, sizeof(range));
+		conf_value_range(key, range);
 		return bad(why, "%s is out of range (want %s)",
 			   conf_echo(echo, text), range);
 	}
@@ -558,18 +558,18 @@ conf_value_print(const struct conf_key *key, const void *base, size_t i,
 }
 
 void
-conf_value_range(const struct conf_key *key, char *buf, size_t size)
+conf_value_range(const struct conf_key *key, char buf[CONF_RANGE])
 {
 	char min[SHOW_MAX], max[SHOW_MAX];
 
 	buf[0] = 0;
 	if (types[key->type].scan && choices(key))
-		list_choices(choices(key), buf, size);
+		list_choices(choices(key), buf, CONF_RANGE);
 	if (!has_range(key))
 		return;
 	types[key->type].show(key, key->min, min);
 	types[key->type].show(key, key->max, max);
-	snprintf(buf, size, "%s to %s%s%s", min, max, key->word ? ", or " : "",
+	snprintf(buf, CONF_RANGE, "%s to %s%s%s", min, max, key->word ? ", or " : "",
 		 key->word ? key->word : "");
 }
 

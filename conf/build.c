@@ -253,8 +253,7 @@ conf_build(struct conf_loader *l)
 	if (!whole)
 		goto no_memory;
 	whole->files = conf_files_get(l->files);
-	if (fill_all(l, &l->gateway, NULL, &whole->conf.gateway,
-		     &whole->marks))
+	if (fill_all(l, &l->gateway, NULL, &whole->conf.gateway, &whole->marks))
 		goto free_whole;
 	whole->defaults = new_box(l, &l->defaults, NULL, NULL);
 	if (!whole->defaults || !build_shares(l, whole))

@@ -51,18 +51,22 @@ test_paths(void)
 		    "[below]\npath = $D/c.conf/x\n[no]\n"),
 	       -EINVAL, "bad directories");
 	ok(said("2: error: [none] path: $D/none: No such file or directory "
-		"(want a directory that exists)"), "one that does not exist");
+		"(want a directory that exists)"),
+	   "one that does not exist");
 	ok(said("4: error: [file] path: $D/c.conf: not a directory (want a "
-		"directory that exists)"), "one that is a file");
+		"directory that exists)"),
+	   "one that is a file");
 	ok(said("6: error: [below] path: $D/c.conf/x: Not a directory (want a "
-		"directory that exists)"), "one below a file");
+		"directory that exists)"),
+	   "one below a file");
 	ok(said("7: error: [no] path: missing (want path = /some/directory)"),
 	   "none at all");
 	is_int(try_count_messages(), 4, "and nothing else");
 	is_int(load("[off]\nenabled = no\npath = $D/none\n"), 0,
 	       "a share that is off may lack its directory");
 	ok(said("3: warning: [off] path: $D/none: No such file or directory "
-		"(want a directory that exists)"), "with a warning");
+		"(want a directory that exists)"),
+	   "with a warning");
 }
 
 static void
@@ -71,7 +75,8 @@ test_socket_length(void)
 	char text[400];
 	int n = 107 - (int)strlen(try_dir) - 1;
 
-	snprintf(text, sizeof(text), "[a]\npath = $D/s\nsocket = $D/%0*d\n", n, 0);
+	snprintf(text, sizeof(text), "[a]\npath = $D/s\nsocket = $D/%0*d\n", n,
+		 0);
 	is_int(load(text), 0, "a socket of 107 bytes");
 	snprintf(text, sizeof(text), "[a]\npath = $D/s\nsocket = $D/%0*d\n",
 		 n + 1, 0);
@@ -85,9 +90,11 @@ test_socket_length(void)
 	ok(strstr(try_messages, "c.conf:3: error: [a] socket: ") &&
 		   strstr(try_messages, " has 114 bytes (want at most 107)"),
 	   "is told at the share");
-	snprintf(text, sizeof(text), "[gateway]\ncontrol_socket = /%0110d\n", 0);
+	snprintf(text, sizeof(text), "[gateway]\ncontrol_socket = /%0110d\n",
+		 0);
 	is_int(load(text), -EINVAL, "a long control socket");
-	ok(strstr(try_messages, "c.conf:2: error: [gateway] control_socket: ") &&
+	ok(strstr(try_messages,
+		  "c.conf:2: error: [gateway] control_socket: ") &&
 		   strstr(try_messages, " has 111 bytes (want at most 107)"),
 	   "too");
 }
@@ -102,7 +109,8 @@ test_same_socket(void)
 		    "[d]\npath = $D/u\nsocket = $D/link/a.sock\nenabled = no\n"),
 	       -EINVAL, "three shares on one socket");
 	ok(said("7: error: [b] socket: $D/run/a.sock is also the socket of "
-		"share [a] (want one of its own)"), "the second");
+		"share [a] (want one of its own)"),
+	   "the second");
 	ok(said("10: error: [c] socket: $D/link/a.sock is also the socket of "
 		"share [a] (want one of its own)"),
 	   "and the third through a link, but not the one that is off");
@@ -111,7 +119,8 @@ test_same_socket(void)
 		    "control_socket = $D/run/a.sock\n[a]\npath = $D/s\n"),
 	       -EINVAL, "a share on the control socket");
 	ok(said("4: error: [a] socket: $D/run/a.sock is also the socket of "
-		"gatewayctl (want one of its own)"), "is told");
+		"gatewayctl (want one of its own)"),
+	   "is told");
 }
 
 static void
@@ -120,11 +129,13 @@ test_socket_dir(void)
 	is_int(load("[a]\npath = $D/s\nsocket = $D/none/a\n"), -EINVAL,
 	       "a socket in no directory");
 	ok(said("3: error: [a] socket: $D/none: not a directory (want one that "
-		"exists)"), "is told");
+		"exists)"),
+	   "is told");
 	is_int(load("[gateway]\nsocket_dir = $D/new\n[a]\npath = $D/s\n"), 0,
 	       "socket_dir is made by the daemon");
 	is_int(load("[gateway]\nsocket_dir = $D/new\n[a]\npath = $D/s\n"
-		    "socket = $D/new/b\n"), 0, "also for other sockets in it");
+		    "socket = $D/new/b\n"),
+	       0, "also for other sockets in it");
 }
 
 static void
@@ -142,7 +153,8 @@ test_sockets_outside_shares(void)
 		"share [a] (want sockets outside every share)"),
 	   "the control socket, through a link");
 	ok(said("6: error: [a] socket: $D/s-link/a.sock lies inside share [a] "
-		"(want sockets outside every share)"), "a share's own");
+		"(want sockets outside every share)"),
+	   "a share's own");
 	is_int(load("[root]\npath = /\n"), -EINVAL, "the root directory");
 	ok(strstr(try_messages, "c.conf:2: error: [gateway] socket_dir: "),
 	   "holds the default directories: told at the share");
@@ -156,7 +168,8 @@ test_nesting(void)
 	is_int(load("[in]\npath = $D/s/sub\n[out]\npath = $D/s-link\n"), 0,
 	       "a share inside another");
 	ok(said("2: warning: [in] path: $D/s/sub lies inside share [out] "
-		"($D/s-link)"), "is a warning");
+		"($D/s-link)"),
+	   "is a warning");
 	is_int(try_count_messages(), 1, "only one");
 }
 
@@ -167,7 +180,8 @@ test_twins(void)
 		    "[rw2]\npath = $D/s\n"),
 	       0, "two shares of one directory");
 	ok(said("5: warning: [ro] readonly: yes, but share [rw] of the same "
-		"directory is writable"), "that differ in readonly: a warning");
+		"directory is writable"),
+	   "that differ in readonly: a warning");
 	is_int(try_count_messages(), 1, "for one only");
 }
 
@@ -190,7 +204,8 @@ test_many_shares(void)
 	    (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;
 	printf("# %.3f s\n", s);
 	ok(s < 5, "take no time");
-	is_str(try_share("share999")->path, "/usr/lib", "the last one is there");
+	is_str(try_share("share999")->path, "/usr/lib",
+	       "the last one is there");
 	free(text);
 }
 

@@ -77,8 +77,10 @@ test_missing_files(void)
 	char *line;
 
 	is_int(try_file("none.conf"), -ENOENT, "a named file must exist");
-	if (asprintf(&line, "%s/none.conf: error: cannot be read: No such file "
-			    "or directory", try_dir) < 0)
+	if (asprintf(&line,
+		     "%s/none.conf: error: cannot be read: No such file "
+		     "or directory",
+		     try_dir) < 0)
 		abort();
 	ok(try_said(line), "and it says so");
 	free(line);
@@ -137,8 +139,9 @@ test_include(void)
 	is_str(try_share("a")->comment, "two", "a pattern, in order");
 	is_str(try_share("b")->path, "/bin", "a name with a blank");
 	is_str(try_share("c")->path, "/etc", "relative to the including file");
-	ok(try_messages && strstr(try_messages, "/inc/more/deep/x:4: warning: "
-						"[gateway] include: ") &&
+	ok(try_messages &&
+		   strstr(try_messages, "/inc/more/deep/x:4: warning: "
+					"[gateway] include: ") &&
 		   strstr(try_messages, "has been read before"),
 	   "a circle is a warning");
 
@@ -147,7 +150,8 @@ test_include(void)
 	is_int(try_file("inc/gatewayd.conf"), -ENOENT,
 	       "a name must exist, a pattern need not match");
 	ok(strstr(try_messages, "/inc/gatewayd.conf:3: error: [gateway] "
-				"include: "), "with the include's line");
+				"include: "),
+	   "with the include's line");
 	is_int(try_text("[gateway]\ninclude = /no/such/file\n"), 0,
 	       "a text alone reads no file");
 }
@@ -179,22 +183,26 @@ test_command_line(void)
 	free(real);
 	is_int(try_shares("a:none", NULL), -EINVAL, "no such directory");
 	ok(try_said("--share a:none: error: [a] path: none: No such file or "
-		    "directory (want TAG:DIRECTORY)"), "says the argument");
+		    "directory (want TAG:DIRECTORY)"),
+	   "says the argument");
 	is_int(try_shares("a:/no/where", NULL), -EINVAL, "nor absolute");
 	ok(try_said("--share a:/no/where: error: [a] path: /no/where: No such "
 		    "file or directory (want a directory that exists)"),
 	   "says the argument");
 	is_int(try_shares("a", NULL), -EINVAL, "no path");
-	ok(try_said("--share a: error: no path (want TAG:DIRECTORY)"), "says so");
+	ok(try_said("--share a: error: no path (want TAG:DIRECTORY)"),
+	   "says so");
 	is_int(try_shares("a:", NULL), -EINVAL, "an empty path");
 	ok(try_said("--share a:: error: [a] path: empty path (want "
-		    "TAG:DIRECTORY)"), "says so");
+		    "TAG:DIRECTORY)"),
+	   "says so");
 	is_int(try_shares(":/usr", NULL), -EINVAL, "an empty tag");
 	ok(try_said("--share :/usr: error: [] tag: empty (want 1 to 36 bytes)"),
 	   "says so");
 	is_int(try_shares("a:/usr", "a:/bin"), -EINVAL, "a tag twice");
 	ok(try_said("--share a:/bin: error: [a] tag stands twice on the "
-		    "command line"), "says so");
+		    "command line"),
+	   "says so");
 	is_int(try_shares("gateway:/usr", "defaults:/usr"), -EINVAL,
 	       "names of sections");
 	is_int(try_count_messages(), 2, "are no tags");
@@ -243,9 +251,11 @@ check_user_defaults(void)
 	setenv("XDG_CONFIG_HOME", "relative", 1);
 	if (conf_load(&src, &conf, &messages) || !conf_find(conf, "home"))
 		return bad | 8;
-	bad |= strcmp(conf->gateway.socket_dir, "/run/user/x/gatewayd") ? 16 : 0;
-	bad |= strcmp(conf->gateway.control_socket, "/run/user/x/gatewayd/ctl") ?
-		       32 : 0;
+	bad |= strcmp(conf->gateway.socket_dir, "/run/user/x/gatewayd") ? 16
+									: 0;
+	bad |= strcmp(conf->gateway.control_socket, "/run/user/x/gatewayd/ctl")
+		       ? 32
+		       : 0;
 	conf_free(conf);
 	free(messages);
 	return bad;

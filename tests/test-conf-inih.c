@@ -28,7 +28,7 @@ test_long_line_is_not_cut(void)
 
 	if (err)
 		ok(try_said("t:3: error: [a] comment: line of 610 bytes is too "
-			    "long (want at most 196)"),
+			    "long (want at most 197)"),
 		   "600 bytes are refused with file and line");
 	else
 		is_int(strlen(try_share("a")->comment), 600,
@@ -40,7 +40,8 @@ test_long_line_is_not_cut(void)
 	is_int(try_text(s), -EINVAL, "9000 bytes are refused");
 	is_int(try_count_messages(), 2, "nothing but that and the line behind");
 	ok(strstr(try_messages, "t:3: error: [a] comment: line of 9010 bytes "
-				"is too long"), "with file and line");
+				"is too long"),
+	   "with file and line");
 	ok(try_said("t:5: error: [a] foo: unknown key (gatewayd.conf(5) lists "
 		    "them)"),
 	   "and lines are still counted");
@@ -50,8 +51,7 @@ test_long_line_is_not_cut(void)
 static void
 test_piece_of_long_line_is_no_key(void)
 {
-	char *s = repeat("[a]\npath = /usr\n# ", 'x', 197,
-			 "readonly = yes\n");
+	char *s = repeat("[a]\npath = /usr\n# ", 'x', 197, "readonly = yes\n");
 
 	is_int(try_text(s), 0, "a long comment is no mistake");
 	ok(!try_share("a")->readonly, "and no part of it is a key");
@@ -182,8 +182,8 @@ test_colon_is_no_equals(void)
 static void
 test_crlf_bom_and_last_line(void)
 {
-	is_int(try_text("\xef\xbb\xbf[a]\r\npath = /usr\r\n\r\ncomment = x"),
-	       0, "BOM, CRLF and a last line without newline");
+	is_int(try_text("\xef\xbb\xbf[a]\r\npath = /usr\r\n\r\ncomment = x"), 0,
+	       "BOM, CRLF and a last line without newline");
 	is_str(try_share("a")->path, "/usr", "CR is no part of a value");
 	is_str(try_share("a")->comment, "x", "the last line counts");
 	is_int(try_share("a")->line, 1, "lines count from 1");
@@ -229,9 +229,9 @@ test_every_length_around_the_limits(void)
 				 "\nreadonly = yes\n");
 		int err = try_text(s);
 
-		if (err ? try_count_messages() != 1 :
-			  strlen(try_share("a")->comment) != n ||
-				  !try_share("a")->readonly)
+		if (err ? try_count_messages() != 1
+			: strlen(try_share("a")->comment) != n ||
+				    !try_share("a")->readonly)
 			cut++;
 		free(s);
 	}

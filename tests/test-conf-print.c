@@ -54,7 +54,7 @@ uncomment(char *text)
 
 /* Values that are good for keys: at random, some of them. */
 static const struct {
-	const char *section;	/* g, d, s: gateway, defaults, share */
+	const char *section; /* g, d, s: gateway, defaults, share */
 	const char *line;
 } lines[] = {
 	{ "g", "socket_dir = /run/some//where/." },
@@ -137,8 +137,8 @@ random_keys(FILE *out, char section, int number)
 static char *
 random_conf(void)
 {
-	static const char *const tags[] = { "a", "b c", "%41", "\xc3\xa9",
-					    "d # e ; f", "g[h" };
+	static const char *const tags[] = { "a",	"b c",	     "%41",
+					    "\xc3\xa9", "d # e ; f", "g[h" };
 	unsigned defaults = pick(8);
 	char *text = NULL;
 	size_t size;
@@ -204,7 +204,8 @@ test_values_survive(void)
 
 	is_int(try_text("[defaults]\nallow_uids = 1\n[a]\npath = /usr\n"
 			"entry_timeout = 90\nallow_uids = root\n"
-			"max_write = 8K\n[gateway]\npoll_max = 0\n"), 0, "load");
+			"max_write = 8K\n[gateway]\npoll_max = 0\n"),
+	       0, "load");
 	text = print();
 	is_int(try_text(text), 0, "load again");
 	is_int(try_share("a")->entry_timeout_us, 90000000, "a time");
@@ -223,7 +224,7 @@ test_origins(void)
 		"[defaults]\n",
 		"# t:4; live\nreadonly = yes\n",
 		"[a]\n# t:6; next connection\npath = /usr\n",
-		"# list; live\nallow_uids =\n# t:7; live\nallow_uids = 1\n"
+		"# list; live\nallow_uids =\n# t:7; live\nallow_uids = 1\n",
 		"# t:7; live\nallow_uids = 2\n# t:8; live\nallow_uids = 3\n",
 		"# t:4; live\nreadonly = yes\n",
 	};
@@ -233,7 +234,8 @@ test_origins(void)
 
 	is_int(try_text("[gateway]\nlog_level = debug\n[defaults]\n"
 			"readonly = yes\n[a]\npath = /usr\nallow_uids = 1 2\n"
-			"allow_uids = 3\n"), 0, "load");
+			"allow_uids = 3\n"),
+	       0, "load");
 	at = text = print();
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		char *found = strstr(at, want[i]);
@@ -289,12 +291,9 @@ static void
 test_tag_encode(void)
 {
 	static const char *const pairs[][2] = {
-		{ "media", "media" },
-		{ "a b", "a%20b" },
-		{ "100%", "100%25" },
-		{ "a/b\n", "a%2Fb%0A" },
-		{ "\xc3\xa9", "\xc3\xa9" },
-		{ "", "" },
+		{ "media", "media" },	    { "a b", "a%20b" },
+		{ "100%", "100%25" },	    { "a/b\n", "a%2Fb%0A" },
+		{ "\xc3\xa9", "\xc3\xa9" }, { "", "" },
 	};
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {

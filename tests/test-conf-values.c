@@ -282,7 +282,8 @@ test_tags(void)
 	fails("[0123456789012345678901234567890123456]\npath = /usr\n",
 	      "t:1: error: [0123456789012345678901234567890123456] tag: too "
 	      "long (want at most 36 bytes)");
-	is_int(try_text("[012345678901234567890123456789012345]\npath = /usr\n"),
+	is_int(try_text(
+		       "[012345678901234567890123456789012345]\npath = /usr\n"),
 	       0, "36 bytes");
 	fails("[a/b]\npath = /usr\n",
 	      "t:1: error: [a/b] tag: '/', ':' or ']' in it (want none of "
@@ -317,12 +318,14 @@ test_tags(void)
 static void
 test_all_mistakes_at_once(void)
 {
-	is_int(try_text("[b]\npath = usr\n[a]\ncahce = 1\nmax_fds = x\n"), -EINVAL,
-	       "four mistakes");
+	is_int(try_text("[b]\npath = usr\n[a]\ncahce = 1\nmax_fds = x\n"),
+	       -EINVAL, "four mistakes");
 	is_int(try_said("t:2: error: [b] path: \"usr\" is not an absolute path "
-			"(want /...)"), 1, "are told in the order of lines");
+			"(want /...)"),
+	       1, "are told in the order of lines");
 	is_int(try_said("t:3: error: [a] path: missing (want path = "
-			"/some/directory)"), 2, "second");
+			"/some/directory)"),
+	       2, "second");
 	is_int(try_count_messages(), 4, "all of them");
 }
 

@@ -27,3 +27,9 @@ TESTS += tests/test-casefold-host
 tests_test_casefold_host_SOURCES = tests/test-casefold-host.c \
 	tests/casefold-test.h tests/tap.h
 tests_test_casefold_host_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/test-casefold-oracle
+TESTS += tests/test-casefold-oracle
+tests_test_casefold_oracle_SOURCES = tests/test-casefold-oracle.c \
+	tests/casefold-test.h tests/tap.h
+tests_test_casefold_oracle_LDADD = $(CASEFOLD_LIBS)

@@ -376,7 +376,8 @@ touch(void *arg)
 		;
 	while (!atomic_load(t->stop)) {
 		for (int i = 0; i < 256; i++)
-			t->p[i * 4096] = (char)i;
+			__atomic_store_n(&t->p[i * 4096], (char)i,
+					 __ATOMIC_RELAXED);
 		atomic_fetch_add(&t->n, 1);
 	}
 	return NULL;

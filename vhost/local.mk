@@ -24,3 +24,15 @@ tests_test_vhost_ring_LDADD = vhost/libvhost.a
 tests_test_vhost_front_SOURCES = tests/test-vhost-front.c $(vhost_echo) \
 	tests/tap.h
 tests_test_vhost_front_LDADD = vhost/libvhost.a
+
+vhost_replays = tests/fuzz/replay-msg tests/fuzz/replay-ring
+check_PROGRAMS += $(vhost_replays)
+TESTS += $(vhost_replays)
+EXTRA_DIST += tests/fuzz/seeds/msg tests/fuzz/seeds/ring
+
+tests_fuzz_replay_msg_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-msg.c \
+	$(vhost_raw)
+tests_fuzz_replay_msg_LDADD = vhost/libvhost.a
+tests_fuzz_replay_ring_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-ring.c \
+	$(vhost_raw)
+tests_fuzz_replay_ring_LDADD = vhost/libvhost.a

@@ -50,7 +50,9 @@ struct vh_ops {
 	/*
 	 * Stop serving `q`.  Once no thread uses it any more the owner calls
 	 * vh_queue_stopped(), at once or later; the reply that waits for it is
-	 * sent then, and messages are not read before.
+	 * sent then, and messages are not read before.  Chains that others
+	 * still hold are cut loose by it: wait for them first where that
+	 * can be done, the front end will not see them answered.
 	 */
 	void (*queue_stop)(void *ctx, struct vh_queue *q);
 	/*
@@ -72,7 +74,8 @@ int vh_conn_new(int fd, const struct vh_settings *set, const struct vh_ops *ops,
 		void *ctx, struct vh_conn **conn);
 
 /* Stop every queue (queue_stop is called for each that runs) and close the
- * socket.  Free it when vh_conn_is_idle(). */
+ * socket.  Free it when vh_conn_is_idle(): all queues have stopped and no
+ * chain is held any more. */
 void vh_conn_close(struct vh_conn *conn);
 bool vh_conn_is_idle(const struct vh_conn *conn);
 void vh_conn_free(struct vh_conn *conn);
@@ -126,7 +129,12 @@ void *vh_queue_owner(const struct vh_queue *q);		/* [any] ctx of vh_conn_new */
 void vh_queue_set_data(struct vh_queue *q, void *data);
 void *vh_queue_data(const struct vh_queue *q);
 
-/* Tell that no thread uses `q` any more.  On the control thread. */
+/*
+ * Tell that no thread uses `q` any more.  On the control thread.  May handle
+ * the message that waited for it, and so call queue_start.  Unless the
+ * connection is closed, call vh_conn_process() soon after: it tells of an
+ * error, and reads what came meanwhile.
+ */
 void vh_queue_stopped(struct vh_queue *q);
 
 /* The kick eventfd to sleep on; -1 if the front end gave none (then the ring
@@ -148,7 +156,7 @@ struct vh_chain {
 	uint16_t head;
 	unsigned nin, nout;	/* pieces to read, pieces to write */
 	size_t in_len, out_len;	/* bytes in them */
-	struct iovec *iov;	/* nin pieces, then nout */
+	struct iovec *iov;	/* nin pieces, then nout; neighbours are joined */
 	uint64_t epoch;		/* of the ring, when it was taken */
 	void *mem;		/* vhost's own: the memory it points into */
 };
@@ -187,7 +195,8 @@ void vh_queue_complete(struct vh_queue *q, const struct vh_used *used,
  * memory it points into (the caller has copied `iov` to where it lives as
  * long).  finish: if the ring was not stopped since, copy `len` bytes of
  * `buf` into the writable pieces and answer; if it was, do nothing.  Ends the
- * hold in any case.  False when it came too late.  [any]
+ * hold in any case.  False when it came too late.  `buf` may be NULL when the
+ * bytes are in place already.  [any]
  */
 void vh_chain_hold(struct vh_queue *q, struct vh_chain *c);
 bool vh_chain_finish(struct vh_queue *q, struct vh_chain *c, const void *buf,

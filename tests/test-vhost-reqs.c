@@ -217,11 +217,16 @@ test_ring_values(void)
 		uint32_t req;
 		unsigned index, num;
 	} t[] = {
-		{ VH_SET_VRING_NUM, 2, 128 },	  { VH_SET_VRING_NUM, 1, 0 },
-		{ VH_SET_VRING_NUM, 1, 3 },	  { VH_SET_VRING_NUM, 1, 65536 },
-		{ VH_SET_VRING_NUM, ~0u, 128 },	  { VH_SET_VRING_BASE, 1, 65536 },
-		{ VH_SET_VRING_BASE, 256, 0 },	  { VH_GET_VRING_BASE, 2, 0 },
-		{ VH_SET_VRING_ENABLE, 1, 2 },	  { VH_SET_VRING_ENABLE, 7, 1 },
+		{ VH_SET_VRING_NUM, 2, 128 },
+		{ VH_SET_VRING_NUM, 1, 0 },
+		{ VH_SET_VRING_NUM, 1, 3 },
+		{ VH_SET_VRING_NUM, 1, 65536 },
+		{ VH_SET_VRING_NUM, ~0u, 128 },
+		{ VH_SET_VRING_BASE, 1, 65536 },
+		{ VH_SET_VRING_BASE, 256, 0 },
+		{ VH_GET_VRING_BASE, 2, 0 },
+		{ VH_SET_VRING_ENABLE, 1, 2 },
+		{ VH_SET_VRING_ENABLE, 7, 1 },
 	};
 	struct vhost_vring_addr a = { .index = 1 };
 	int before = raw_count_fds(), p[2], ev;

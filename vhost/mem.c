@@ -337,8 +337,8 @@ vh_mem_del(const struct vh_mem *old, const struct vh_wire_region *r,
 		    old->region[i].size == r->size)
 			skip = &old->region[i];
 	if (!skip) {
-		snprintf(why, VH_WHY_MAX, "there is no memory region of %" PRIu64
-			 " bytes at guest address 0x%" PRIx64, r->size,
+		snprintf(why, VH_WHY_MAX, "there is no memory region of %"
+			 PRIu64 " bytes at guest address 0x%" PRIx64, r->size,
 			 r->guest_addr);
 		return -EINVAL;
 	}

@@ -1,2 +1,43 @@
-# Tests of the whole: layers, the daemon, system tests, bench.
-EXTRA_DIST += tests/tap.h
+# Tests of the whole: layers, the daemon, system tests, fuzzing.
+
+EXTRA_DIST += tests/tap.h tests/functions.sh
+TESTS += tests/check-layers.sh tests/test-fsops.sh
+EXTRA_DIST += tests/check-layers.sh tests/test-fsops.sh
+
+# make check-system: root, the host's own FUSE client, a guest under QEMU.
+# One after the other: they are heavy, and some measure time.
+check_PROGRAMS += tests/system/fsops tests/system/inodecycle
+tests_system_fsops_SOURCES = tests/system/fsops.c tests/system/fsops.h \
+	tests/system/fsops-pick.c tests/system/fsops-check.c \
+	tests/system/fsops-file.c tests/system/fsops-name.c \
+	tests/system/fsops-shared.c \
+	tests/system/fsmodel.c tests/system/fsmodel.h
+tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
+
+SYSTEM_TESTS += tests/system/mount-fsops.sh tests/system/mount-fio.sh \
+	tests/system/mount-git.sh tests/system/mount-tar.sh \
+	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh
+EXTRA_DIST += $(SYSTEM_TESTS) tests/system/vm.sh
+MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \
+	system-suite.log
+
+check-system: all $(check_PROGRAMS)
+	$(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS TESTS='$(SYSTEM_TESTS)' \
+		TEST_SUITE_LOG=system-suite.log
+
+# make check-long: the counts of a release, an hour or so.
+check-long: all $(check_PROGRAMS)
+	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check
+	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
+
+# make check-fuzz: every replay-NAME program, built as a libFuzzer target.
+EXTRA_DIST += tests/fuzz/run
+check-fuzz:
+	top_srcdir='$(abs_top_srcdir)' \
+		$(SHELL) $(top_srcdir)/tests/fuzz/run $(check_PROGRAMS)
+
+clean-local: clean-fuzz
+clean-fuzz:
+	rm -rf fuzz-build
+
+.PHONY: check-system check-long check-fuzz clean-fuzz

@@ -1,1 +1,2 @@
 # gatewayd/
+include $(top_srcdir)/gatewayd/client.mk

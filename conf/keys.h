@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "conf/conf.h"
+
 enum conf_type {
 	CONF_STRING,		/* char * */
 	CONF_PATH,		/* char *, absolute, without "." and "//" */
@@ -35,13 +37,6 @@ enum {
 	CONF_IN_GATEWAY = 1 << 0,
 	CONF_IN_DEFAULTS = 1 << 1,
 	CONF_IN_SHARE = 1 << 2,
-};
-
-/* When a changed value is put to use. */
-enum conf_reload {
-	CONF_LIVE,
-	CONF_NEXT,		/* by the guest's next connection */
-	CONF_RESTART,
 };
 
 struct conf_choice {
@@ -111,7 +106,8 @@ void conf_value_print(const struct conf_key *key, const void *base, size_t i,
 		      FILE *out);
 
 /* The values allowed, for the manual: "1 to 64"; "" when anything goes. */
-void conf_value_range(const struct conf_key *key, char *buf, size_t size);
+enum { CONF_RANGE = 160 };
+void conf_value_range(const struct conf_key *key, char buf[CONF_RANGE]);
 
 void conf_value_fini(const struct conf_key *key, void *base);
 

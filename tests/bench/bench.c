@@ -7,6 +7,8 @@
  *	bench [-S] [-w] [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] [-d DIR] [-o OP]
  *	      NAME=KIND:PROGRAM...		KIND: gatewayd, virtiofsd, rust
  */
+#include "config.h"
+
 #include "tests/bench/bench.h"
 
 #include <errno.h>

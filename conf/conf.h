@@ -48,6 +48,13 @@ struct conf_source {
 int conf_load(const struct conf_source *src, struct conf **conf,
 	      char **messages);
 
+/*
+ * The same for one text in memory, called `name` in messages.  No file is
+ * read: includes are checked but not followed.
+ */
+int conf_load_text(const char *name, const char *text, size_t size,
+		   struct conf **conf, char **messages);
+
 /* Frees it once no share of it is held any more; NULL is fine. */
 void conf_free(struct conf *conf);
 

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of keys.  One row per field of conf/share.h; the macros below do
+ * not compile when a row and its field are of different types.  How a value
+ * is read and printed is in value.c.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/dirs.h"
+#include "conf/keys.h"
+#include "conf/share.h"
+#include "conf/text.h"
+
+/* offsetof() of a field that must be of the type `t`. */
+#define FIELD(s, f, t) \
+	(offsetof(struct s, f) + \
+	 0 * sizeof(_Generic(&((struct s *)0)->f, t *: 1)))
+
+#define STRING(s, f)	.type = CONF_STRING, .off = FIELD(s, f, char *)
+#define PATH(s, f)	.type = CONF_PATH, .off = FIELD(s, f, char *)
+#define USER(s, f)	.type = CONF_USER, .off = FIELD(s, f, char *)
+#define GROUP(s, f)	.type = CONF_GROUP, .off = FIELD(s, f, char *)
+#define BOOL(s, f)	.type = CONF_BOOL, .off = FIELD(s, f, bool)
+#define UINT(s, f)	.type = CONF_UINT, .off = FIELD(s, f, unsigned)
+#define MODE(s, f)	.type = CONF_MODE, .off = FIELD(s, f, unsigned), \
+			.max = 0777
+#define CHOICE(s, f, c)	.type = CONF_CHOICE, .off = FIELD(s, f, unsigned), \
+			.choices = c
+#define NUMBER(s, f)	.type = CONF_NUMBER, .off = FIELD(s, f, uint64_t)
+#define SIZE(s, f)	.type = CONF_SIZE, .off = FIELD(s, f, uint64_t)
+#define TIME(s, f)	.type = CONF_TIME, .off = FIELD(s, f, uint64_t)
+#define TIMEOUT(s, f)	.type = CONF_TIME, .off = FIELD(s, f, int64_t)
+#define USERS(s, f)	.type = CONF_USERS, .off = FIELD(s, f, struct conf_list)
+
+#define GATEWAY		.scope = CONF_IN_GATEWAY
+#define SHARE		.scope = CONF_IN_SHARE | CONF_IN_DEFAULTS
+#define SHARE_ONLY	.scope = CONF_IN_SHARE
+
+#define SECONDS		INT64_C(1000000)
+#define YEAR		(365 * 86400 * SECONDS)
+
+static const struct conf_choice log_levels[] = {
+	{ "error", CONF_LOG_ERROR },
+	{ "warn", CONF_LOG_WARN },
+	{ "warning", CONF_LOG_WARN },
+	{ "info", CONF_LOG_INFO },
+	{ "debug", CONF_LOG_DEBUG },
+	{ NULL, 0 },
+};
+
+static const struct conf_choice guests[] = {
+	{ "auto", CONF_GUEST_AUTO },
+	{ "linux", CONF_GUEST_LINUX },
+	{ "windows", CONF_GUEST_WINDOWS },
+	{ NULL, 0 },
+};
+
+static const struct conf_choice caches[] = {
+	{ "auto", CONF_CACHE_AUTO },
+	{ "always", CONF_CACHE_ALWAYS },
+	{ "metadata", CONF_CACHE_METADATA },
+	{ "never", CONF_CACHE_NEVER },
+	{ "none", CONF_CACHE_NEVER },
+	{ NULL, 0 },
+};
+
+static const struct conf_choice inlines[] = {
+	{ "auto", CONF_INLINE_AUTO },
+	{ "yes", CONF_INLINE_YES },
+	{ "no", CONF_INLINE_NO },
+	{ NULL, 0 },
+};
+
+static const struct conf_choice handles[] = {
+	{ "never", CONF_HANDLES_NEVER },
+	{ "prefer", CONF_HANDLES_PREFER },
+	{ "fallback", CONF_HANDLES_PREFER },
+	{ "mandatory", CONF_HANDLES_MANDATORY },
+	{ NULL, 0 },
+};
+
+/* clang-format off */
+const struct conf_key conf_keys[] = {
+	{ .name = "socket_dir", GATEWAY, PATH(conf_gateway, socket_dir),
+	  .make_def = conf_default_socket_dir, .reload = CONF_NEXT,
+	  .def_help = "/run/gatewayd; $XDG_RUNTIME_DIR/gatewayd when not root",
+	  .help = "Directory of the share sockets, each named TAG.sock." },
+	{ .name = "control_socket", GATEWAY, PATH(conf_gateway, control_socket),
+	  .make_def = conf_default_control_socket, .reload = CONF_RESTART,
+	  .def_help = "/run/gatewayd/ctl; $XDG_RUNTIME_DIR/gatewayd/ctl when not root",
+	  .help = "Socket that gatewayctl talks to." },
+	{ .name = "control_group", GATEWAY, GROUP(conf_gateway, control_group),
+	  .make_def = conf_default_control_group, .reload = CONF_LIVE,
+	  .def_help = "gatewayd where that group exists and the daemon is root, "
+		      "else the daemon's own group",
+	  .help = "Group of the control socket: who may read the daemon's state." },
+	{ .name = "control_mode", GATEWAY, MODE(conf_gateway, control_mode),
+	  .def = "0660", .reload = CONF_LIVE,
+	  .help = "Mode of the control socket." },
+	{ .name = "admin_group", GATEWAY, GROUP(conf_gateway, admin_group),
+	  .def = "", .reload = CONF_LIVE,
+	  .help = "Group whose members may steer the daemon through the control "
+		  "socket, besides root and the daemon's own user." },
+	{ .name = "log_level", GATEWAY, CHOICE(conf_gateway, log_level, log_levels),
+	  .def = "info", .reload = CONF_LIVE,
+	  .help = "Least important messages that are logged." },
+	{ .name = "thread_pool_size", GATEWAY, UINT(conf_gateway, thread_pool_size),
+	  .def = "auto", .max = 4096, .word = "auto", .reload = CONF_RESTART,
+	  .help = "Worker threads, for all shares together; auto goes by the number "
+		  "of CPUs." },
+	{ .name = "max_threads", GATEWAY, UINT(conf_gateway, max_threads),
+	  .def = "1024", .min = 1, .max = 65536, .reload = CONF_NEXT,
+	  .help = "Most queue threads of all shares together; a guest that would "
+		  "need more is refused." },
+	{ .name = "poll_max", GATEWAY, UINT(conf_gateway, poll_max),
+	  .given = FIELD(conf_gateway, poll_max_given, bool),
+	  .def = "auto", .max = 4096, .word = "auto", .reload = CONF_LIVE,
+	  .help = "Most threads that poll at one time; 0 = never poll, auto = half "
+		  "the CPUs." },
+	{ .name = "rlimit_nofile", GATEWAY, NUMBER(conf_gateway, rlimit_nofile),
+	  .def = "1048576", .max = 1 << 30, .reload = CONF_RESTART,
+	  .help = "Open files to ask the kernel for; 0 leaves the limit as it is." },
+	{ .name = "drain_timeout", GATEWAY, TIME(conf_gateway, drain_timeout_us),
+	  .def = "10s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "How long a stop waits for requests in flight." },
+	{ .name = "include", GATEWAY, .type = CONF_FILES,
+	  .def = "", .reload = CONF_LIVE,
+	  .help = "One more configuration file, or a glob pattern, to be read after "
+		  "conf.d.  A relative name starts at the directory of the file it "
+		  "stands in." },
+
+	{ .name = "path", .alias = { "shared_dir", "source" }, SHARE_ONLY,
+	  PATH(conf_share, path), .reload = CONF_NEXT,
+	  .def_help = "none, must be given",
+	  .help = "The directory to share, an absolute path." },
+	{ .name = "comment", SHARE, STRING(conf_share, comment),
+	  .def = "", .reload = CONF_LIVE,
+	  .help = "A few words for people who list the shares." },
+	{ .name = "enabled", .alias = { "available" }, SHARE,
+	  BOOL(conf_share, enabled), .def = "yes", .reload = CONF_LIVE,
+	  .help = "no = do not listen." },
+	{ .name = "socket", SHARE_ONLY, PATH(conf_share, socket),
+	  .reload = CONF_LIVE, .def_help = "SOCKET_DIR/TAG.sock",
+	  .help = "Where the share listens, at most 107 bytes." },
+	{ .name = "socket_user", SHARE, USER(conf_share, socket_user),
+	  .def = "", .reload = CONF_LIVE,
+	  .help = "Owner of the share's socket; empty = the daemon's own user." },
+	{ .name = "socket_group", SHARE, GROUP(conf_share, socket_group),
+	  .make_def = conf_default_socket_group, .reload = CONF_LIVE,
+	  .def_help = "kvm where that group exists and the daemon is root, else the "
+		      "daemon's own group",
+	  .help = "Group of the share's socket: whose virtual machines may connect." },
+	{ .name = "socket_mode", SHARE, MODE(conf_share, socket_mode),
+	  .def = "0660", .reload = CONF_LIVE,
+	  .help = "Mode of the share's socket." },
+	{ .name = "allow_uids", SHARE, USERS(conf_share, allow_uids),
+	  .def = "", .reload = CONF_LIVE,
+	  .help = "Users, by name or number, whose processes may connect; a list.  "
+		  "Empty = any whom the mode of the socket lets in." },
+	{ .name = "max_clients", SHARE, UINT(conf_share, max_clients),
+	  .def = "64", .min = 1, .max = 65536, .reload = CONF_LIVE,
+	  .help = "Virtual machines connected at one time." },
+	{ .name = "max_request_queues", SHARE, UINT(conf_share, max_request_queues),
+	  .def = "8", .min = 1, .max = 64, .reload = CONF_NEXT,
+	  .help = "Request queues offered to the guest." },
+	{ .name = "advertise_tag", SHARE, BOOL(conf_share, advertise_tag),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "Tell the tag to the virtual machine monitor.  crosvm needs it; "
+		  "QEMU 7.1 to 8.0 fails with it." },
+	{ .name = "poll_us", SHARE, NUMBER(conf_share, poll_us),
+	  .def = "50", .max = 100000, .reload = CONF_NEXT,
+	  .help = "Longest time, in microseconds, that a queue is polled after a "
+		  "request before its thread sleeps; 0 = never." },
+	{ .name = "readonly", .alias = { "read_only" }, SHARE,
+	  BOOL(conf_share, readonly), .def = "no", .reload = CONF_LIVE,
+	  .help = "Refuse every change." },
+	{ .name = "guest", SHARE, CHOICE(conf_share, guest, guests),
+	  .def = "auto", .reload = CONF_NEXT,
+	  .help = "Which client is spoken to; auto tells them apart." },
+	{ .name = "cache", SHARE, CHOICE(conf_share, cache, caches),
+	  .def = "auto", .reload = CONF_NEXT,
+	  .help = "What the guest may keep: auto = everything for a second, data "
+		  "until the next open; always = everything; metadata = names and "
+		  "attributes but no data; never = nothing." },
+	{ .name = "entry_timeout", SHARE, TIMEOUT(conf_share, entry_timeout_us),
+	  .def = "auto", .max = YEAR, .word = "auto", .word_value = -1,
+	  .reload = CONF_LIVE,
+	  .help = "How long the guest may trust a name; auto goes by cache." },
+	{ .name = "attr_timeout", SHARE, TIMEOUT(conf_share, attr_timeout_us),
+	  .def = "auto", .max = YEAR, .word = "auto", .word_value = -1,
+	  .reload = CONF_LIVE,
+	  .help = "How long the guest may trust attributes; auto goes by cache." },
+	{ .name = "negative_timeout", SHARE, TIMEOUT(conf_share, negative_timeout_us),
+	  .def = "0", .max = YEAR, .reload = CONF_LIVE,
+	  .help = "How long the guest may trust that a name does not exist." },
+	{ .name = "max_write", SHARE, SIZE(conf_share, max_write),
+	  .def = "1M", .min = 4096, .max = 1 << 20, .reload = CONF_NEXT,
+	  .help = "Most bytes of one write request." },
+	{ .name = "max_fds", SHARE, UINT(conf_share, max_fds),
+	  .def = "65536", .min = 16, .max = 1 << 30, .reload = CONF_NEXT,
+	  .help = "Files and directories that the daemon keeps open for a guest that "
+		  "only knows their names." },
+	{ .name = "max_open_files", SHARE, UINT(conf_share, max_open_files),
+	  .def = "65536", .min = 16, .max = 1 << 30, .reload = CONF_NEXT,
+	  .help = "Files and directories that guests may have open." },
+	{ .name = "inline", SHARE, CHOICE(conf_share, inline_io, inlines),
+	  .def = "auto", .reload = CONF_NEXT,
+	  .help = "May a queue thread itself do what a local disk answers at once; "
+		  "no = everything goes to the worker threads." },
+	{ .name = "inode_file_handles", SHARE,
+	  CHOICE(conf_share, inode_file_handles, handles),
+	  .def = "prefer", .reload = CONF_NEXT,
+	  .help = "Reopen files by file handle instead of keeping them open: never, "
+		  "where possible, or refuse to serve without." },
+};
+/* clang-format on */
+
+const size_t conf_nkeys = sizeof(conf_keys) / sizeof(conf_keys[0]);
+
+static bool
+same_name(const char *a, const char *b)
+{
+	while (*a && conf_fold(*a) == conf_fold(*b))
+		a++, b++;
+	return !*a && !*b;
+}
+
+const struct conf_key *
+conf_key_find(const char *name)
+{
+	for (size_t i = 0; i < conf_nkeys; i++) {
+		const struct conf_key *k = &conf_keys[i];
+
+		if (same_name(name, k->name) ||
+		    (k->alias[0] && same_name(name, k->alias[0])) ||
+		    (k->alias[1] && same_name(name, k->alias[1])))
+			return k;
+	}
+	return NULL;
+}
+
+const struct conf_key *
+conf_key_get(const char *name)
+{
+	const struct conf_key *k = conf_key_find(name);
+
+	assert(k);
+	return k;
+}
+
+const char *
+conf_key_nearest(const char *name, unsigned scope)
+{
+	struct conf_nearest near = { .word = name };
+
+	for (size_t i = 0; i < conf_nkeys; i++) {
+		const struct conf_key *k = &conf_keys[i];
+
+		if (!(k->scope & scope))
+			continue;
+		conf_nearest_try(&near, k->name);
+		conf_nearest_try(&near, k->alias[0]);
+		conf_nearest_try(&near, k->alias[1]);
+	}
+	return near.best;
+}
+
+bool
+conf_key_is_list(const struct conf_key *key)
+{
+	return key->type == CONF_USERS || key->type == CONF_FILES;
+}
+
+const char *
+conf_reload_name(enum conf_reload reload)
+{
+	static const char *const names[] = {
+		[CONF_LIVE] = "live",
+		[CONF_NEXT] = "next connection",
+		[CONF_RESTART] = "restart",
+	};
+
+	return names[reload];
+}

@@ -40,7 +40,7 @@ mkdir -m 755 /disk/share
 /t/gatewayd -c /run/gw/gatewayd.conf --share disk:/disk/share &
 daemon=$!
 wait_for test -S /run/gw/disk.sock
-/t/gatewayctl mount --socket /run/gw/disk.sock /mnt &
+/t/gatewayctl mount -f --socket /run/gw/disk.sock /mnt &
 wait_for mountpoint -q /mnt || exit 2
 echo "VM: mounted"
 /t/inodecycle -n "$cycles" /mnt /disk/share

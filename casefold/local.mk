@@ -1,7 +1,10 @@
 # casefold/
 noinst_LIBRARIES += casefold/libcasefold.a
 casefold_libcasefold_a_SOURCES = casefold/casefold.h \
-	casefold/fold.c casefold/fold.h casefold/fold_table.h
+	casefold/find.c casefold/fold.c casefold/fold.h casefold/fold_table.h \
+	casefold/index.c casefold/index.h casefold/names.c casefold/names.h \
+	casefold/read.c casefold/scan.c casefold/scan.h casefold/share.c \
+	casefold/watch.c
 casefold_libcasefold_a_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
 
 CASEFOLD_LIBS = casefold/libcasefold.a $(SQLITE_LIBS)
@@ -12,3 +15,21 @@ tests_test_casefold_fold_SOURCES = tests/test-casefold-fold.c tests/tap.h
 tests_test_casefold_fold_LDADD = $(CASEFOLD_LIBS)
 
 EXTRA_DIST += casefold/make-fold-table
+
+check_PROGRAMS += tests/test-casefold-find
+TESTS += tests/test-casefold-find
+tests_test_casefold_find_SOURCES = tests/test-casefold-find.c \
+	tests/casefold-test.h tests/tap.h
+tests_test_casefold_find_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/test-casefold-host
+TESTS += tests/test-casefold-host
+tests_test_casefold_host_SOURCES = tests/test-casefold-host.c \
+	tests/casefold-test.h tests/tap.h
+tests_test_casefold_host_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/test-casefold-oracle
+TESTS += tests/test-casefold-oracle
+tests_test_casefold_oracle_SOURCES = tests/test-casefold-oracle.c \
+	tests/casefold-test.h tests/tap.h
+tests_test_casefold_oracle_LDADD = $(CASEFOLD_LIBS)

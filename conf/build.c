@@ -78,25 +78,35 @@ is_reset(const struct conf_key *key, const struct conf_section *section)
 	return false;
 }
 
-static int
-apply_default(const struct conf_key *key, void *base)
+/* Defaults that are made are made once: some ask for groups. */
+static const char *
+default_text(struct conf_loader *l, const struct conf_key *key)
 {
-	char why[CONF_WHY], *made = key->make_def ? key->make_def() : NULL;
-	const char *def = key->make_def ? made : key->def;
-	int err = 0;
+	char **made = &l->made[key - conf_keys];
 
-	if (key->make_def && !made)
-		return -ENOMEM;
-	if (def)
-		err = conf_value_set(key, def, base, why);
-	free(made);
-	return err;
+	if (!key->make_def)
+		return key->def;
+	if (!*made)
+		*made = key->make_def();
+	return *made;
+}
+
+static int
+apply_default(struct conf_loader *l, const struct conf_key *key, void *base)
+{
+	const char *def = default_text(l, key);
+	char why[CONF_WHY];
+
+	if (!def)
+		return key->make_def ? -ENOMEM : 0;
+	return conf_value_set(key, def, base, why);
 }
 
 /* One key from `own`, else from `above` (may be NULL), else its default. */
 static int
-fill(const struct conf_key *key, const struct conf_section *own,
-     const struct conf_section *above, void *base, struct conf_marks *marks)
+fill(struct conf_loader *l, const struct conf_key *key,
+     const struct conf_section *own, const struct conf_section *above,
+     void *base, struct conf_marks *marks)
 {
 	const struct conf_setting *set = conf_setting_find(own, key);
 	int err;
@@ -107,21 +117,21 @@ fill(const struct conf_key *key, const struct conf_section *own,
 			err = apply_list(key, above, base, marks);
 		return err ? err : apply_list(key, own, base, marks);
 	}
-	err = apply_default(key, base);
+	err = apply_default(l, key, base);
 	if (!set && above)
 		set = conf_setting_find(above, key);
 	return err || !set ? err : apply(set, base, marks);
 }
 
 static int
-fill_all(unsigned scope, const struct conf_section *own,
+fill_all(struct conf_loader *l, const struct conf_section *own,
 	 const struct conf_section *above, void *base, struct conf_marks *marks)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < conf_nkeys && !err; i++)
-		if (conf_keys[i].scope & scope)
-			err = fill(&conf_keys[i], own, above, base, marks);
+		if (conf_keys[i].scope & own->scope)
+			err = fill(l, &conf_keys[i], own, above, base, marks);
 	return err;
 }
 
@@ -192,7 +202,7 @@ new_box(struct conf_loader *l, const struct conf_section *own,
 		share->file = l->files->v[own->first.file].name;
 	err = share->tag ? 0 : -ENOMEM;
 	if (!err)
-		err = fill_all(own->scope, own, above, share, &box->marks);
+		err = fill_all(l, own, above, share, &box->marks);
 	if (!err)
 		err = number_users(share);
 	if (!err && above)
@@ -243,8 +253,7 @@ conf_build(struct conf_loader *l)
 	if (!whole)
 		goto no_memory;
 	whole->files = conf_files_get(l->files);
-	if (fill_all(CONF_IN_GATEWAY, &l->gateway, NULL, &whole->conf.gateway,
-		     &whole->marks))
+	if (fill_all(l, &l->gateway, NULL, &whole->conf.gateway, &whole->marks))
 		goto free_whole;
 	whole->defaults = new_box(l, &l->defaults, NULL, NULL);
 	if (!whole->defaults || !build_shares(l, whole))

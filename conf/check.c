@@ -27,20 +27,20 @@ enum {
 struct place {
 	dev_t dev;
 	ino_t ino;
-	size_t i;		/* the share's number */
+	size_t i; /* the share's number */
 };
 
 /* A socket's path; two that are the same to the host are the same here. */
 struct listener {
 	char *path;
-	const struct conf_share *share;	/* NULL: the control socket */
+	const struct conf_share *share; /* NULL: the control socket */
 	size_t i;
 };
 
 struct check {
 	struct conf_loader *l;
 	const struct conf_whole *whole;
-	struct place *places;	/* sorted */
+	struct place *places; /* sorted */
 	size_t nplaces;
 };
 
@@ -380,10 +380,11 @@ say_same_socket(const struct check *c, const struct listener *a,
 	char echo[CONF_ECHO];
 
 	conf_say(c->l, CONF_ERROR, at_key(c, b->i, "socket"), b->share->tag,
-		 "socket", "%s is also the socket of %s%s%s (want one of its own)",
+		 "socket",
+		 "%s is also the socket of %s%s%s (want one of its own)",
 		 conf_echo(echo, b->share->socket),
-		 a->share ? "share [" : "gatewayctl", a->share ? a->share->tag : "",
-		 a->share ? "]" : "");
+		 a->share ? "share [" : "gatewayctl",
+		 a->share ? a->share->tag : "", a->share ? "]" : "");
 }
 
 /* No two that listen at one time may have one socket. */
@@ -401,7 +402,8 @@ check_listeners(struct check *c)
 		if (conf->shares[i]->enabled)
 			v[n++] = (struct listener){
 				listener_path(conf->shares[i]->socket),
-				conf->shares[i], i };
+				conf->shares[i], i
+			};
 	for (size_t i = 0; i < n; i++)
 		good &= v[i].path != NULL;
 	if (!good)

@@ -26,14 +26,14 @@ struct seen {
 	struct file_id {
 		dev_t dev;
 		ino_t ino;
-	} *v;
+	} * v;
 	size_t n;
 };
 
 /* Why a file is being read. */
 enum why {
-	BY_NAME,		/* -c FILE */
-	BY_DEFAULT,		/* may be missing */
+	BY_NAME, /* -c FILE */
+	BY_DEFAULT, /* may be missing */
 	BY_CONF_D,
 	BY_INCLUDE,
 };
@@ -243,8 +243,8 @@ read_include(struct conf_loader *l, struct seen *seen,
 	     const struct conf_setting *from)
 {
 	const char *base = l->files->v[from->at.file].name;
-	char *pattern = from->text[0] == '/' ? strdup(from->text) :
-					       beside(base, from->text);
+	char *pattern = from->text[0] == '/' ? strdup(from->text)
+					     : beside(base, from->text);
 	bool is_pattern = strpbrk(from->text, "*?[");
 	glob_t g = { 0 };
 	int err;

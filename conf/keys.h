@@ -111,7 +111,8 @@ void conf_value_print(const struct conf_key *key, const void *base, size_t i,
 		      FILE *out);
 
 /* The values allowed, for the manual: "1 to 64"; "" when anything goes. */
-void conf_value_range(const struct conf_key *key, char *buf, size_t size);
+enum { CONF_RANGE = 160 };
+void conf_value_range(const struct conf_key *key, char buf[CONF_RANGE]);
 
 void conf_value_fini(const struct conf_key *key, void *base);
 

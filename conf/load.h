@@ -121,16 +121,18 @@ struct conf_loader {
 	int file;		/* the one being read */
 
 	struct conf_section gateway, defaults;
-	struct conf_section lost;	/* under a header that makes no sense */
+	struct conf_section lost;	/* below a header without sense */
 	struct conf_section **shares;	/* in the order of the files */
 	size_t nshares, room;
 	void *by_name;			/* the same as a tsearch(3) tree */
 	struct conf_section *section;	/* the one being read, or NULL */
 
+	char **made;		/* default of each key with make_def, or NULL */
+
 	struct conf_message *messages;
 	size_t nmessages, messages_room;
 	size_t nerrors, unsaid;
-	int err;		/* of a file that cannot be read, first one */
+	int err;		/* of the first file that cannot be read */
 	bool no_memory;
 };
 

@@ -15,7 +15,7 @@
 #include "conf/load.h"
 #include "conf/text.h"
 
-enum { MESSAGES_MAX = 1000 };	/* a file that is none of ours has enough */
+enum { MESSAGES_MAX = 1000 }; /* a file that is none of ours has enough */
 
 struct conf_files *
 conf_files_new(void)

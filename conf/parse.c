@@ -49,7 +49,9 @@ conf_loader_init(struct conf_loader *l)
 	l->defaults.name = strdup("defaults");
 	l->lost.name = strdup("?");
 	l->files = conf_files_new();
-	if (l->gateway.name && l->defaults.name && l->lost.name && l->files)
+	l->made = calloc(conf_nkeys, sizeof(*l->made));
+	if (l->gateway.name && l->defaults.name && l->lost.name && l->files &&
+	    l->made)
 		return 0;
 	conf_loader_fini(l);
 	return -ENOMEM;
@@ -73,6 +75,9 @@ conf_loader_fini(struct conf_loader *l)
 	section_fini(&l->gateway);
 	section_fini(&l->defaults);
 	section_fini(&l->lost);
+	for (size_t i = 0; l->made && i < conf_nkeys; i++)
+		free(l->made[i]);
+	free(l->made);
 	for (size_t i = 0; i < l->nmessages; i++)
 		free(l->messages[i].text);
 	free(l->messages);
@@ -235,8 +240,9 @@ put_setting(struct conf_loader *l, const struct conf_key *key,
 		return;
 	}
 	free(set->text);
-	*set = (struct conf_setting){ .key = key, .text = text, .at = at,
-				      .bad = !good, .reset = reset };
+	*set = (struct conf_setting){
+		.key = key, .text = text, .at = at, .bad = !good, .reset = reset
+	};
 }
 
 /* A key with a value that nobody can read has been given all the same. */
@@ -345,9 +351,11 @@ take_share_path(struct conf_loader *l, const char *path)
 	struct conf_at at = { l->file, 0 };
 	const struct conf_key *key = conf_key_get("path");
 	char echo[CONF_ECHO], *whole = path[0] ? absolute(path) : NULL;
-	int err = errno;
+	int err = whole || !path[0] ? 0 : errno;
 
-	if (whole && !conf_is_writable(whole)) {
+	if (err == ENOMEM) {
+		l->no_memory = true;
+	} else if (whole && !conf_is_writable(whole)) {
 		conf_say(l, CONF_ERROR, at, l->section->name, key->name,
 			 "could not stand in a file (want UTF-8 without "
 			 "control characters, blanks at the end, and ';' or "

@@ -145,11 +145,11 @@ default_words(const struct conf_key *key)
 static void
 print_item(const struct conf_key *key, FILE *out)
 {
-	char range[200];
+	char range[CONF_RANGE];
 
 	fprintf(out, ".It Ic %s Li = Ar %s\n", key->name, kinds[key->type]);
 	print_roff(key->help, out);
-	conf_value_range(key, range, sizeof(range));
+	conf_value_range(key, range);
 	if (range[0] && key->type != CONF_BOOL)
 		fprintf(out, "Allowed: %s.\n", range);
 	fprintf(out, "Default: %s.\n", default_words(key));

@@ -23,9 +23,9 @@
 #include "conf/text.h"
 
 struct reader {
-	const char *at, *end;	/* what is still to be read */
+	const char *at, *end; /* what is still to be read */
 	int line;
-	bool pending;		/* inih has a setting and did not call us yet */
+	bool pending; /* inih has a setting and did not call us yet */
 	bool no_memory;
 	const struct conf_reader_ops *ops;
 	void *ctx;
@@ -146,8 +146,9 @@ check_setting(struct reader *r, struct span line, size_t room)
 
 	key = trim((struct span){ line.s, (size_t)(key_end - line.s) });
 	if (colon || !equals) {
-		mistake(r, key, colon ? "':' where '=' belongs (want key = value)" :
-					"no '=' (want key = value)");
+		mistake(r, key,
+			colon ? "':' where '=' belongs (want key = value)"
+			      : "no '=' (want key = value)");
 		return false;
 	}
 	if (!key.n) {
@@ -174,8 +175,8 @@ static void
 take_fault(struct reader *r, struct span line, const char *fault)
 {
 	const char *equals = memchr(line.s, '=', line.n);
-	struct span key = { line.s, (size_t)((equals ? equals : line.s) -
-					     line.s) };
+	struct span key = { line.s,
+			    (size_t)((equals ? equals : line.s) - line.s) };
 
 	key = trim(key);
 	if (line.s[0] == '[')
@@ -253,8 +254,9 @@ conf_read_lines(const char *text, size_t size,
 		const struct conf_reader_ops *ops, void *ctx)
 {
 	static const char bom[] = "\xef\xbb\xbf";
-	struct reader r = { .at = text, .end = text + size, .ops = ops,
-			    .ctx = ctx };
+	struct reader r = {
+		.at = text, .end = text + size, .ops = ops, .ctx = ctx
+	};
 	int n;
 
 	if (size >= strlen(bom) && !memcmp(text, bom, strlen(bom)))

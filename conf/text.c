@@ -85,11 +85,16 @@ conf_line_fault(const char *s, size_t n)
 const char *
 conf_value_fault(const char *s, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		if ((s[i] == ';' || s[i] == '#') && (!i || is_blank(s[i - 1])))
-			return s[i] == ';' ?
-				"';' after a value (put comments on lines of their own)" :
-				"'#' after a value (put comments on lines of their own)";
+	for (size_t i = 0; i < n; i++) {
+		if (i && !is_blank(s[i - 1]))
+			continue;
+		if (s[i] == ';')
+			return "';' after a value (put comments on lines of "
+			       "their own)";
+		if (s[i] == '#')
+			return "'#' after a value (put comments on lines of "
+			       "their own)";
+	}
 	return NULL;
 }
 
@@ -167,8 +172,8 @@ edits(const char *a, const char *b)
 
 		row[0] = (unsigned)i + 1;
 		for (size_t j = 0; j < n; j++) {
-			unsigned best = corner +
-				(conf_fold(a[i]) != conf_fold(b[j]));
+			unsigned best =
+				corner + (conf_fold(a[i]) != conf_fold(b[j]));
 
 			corner = row[j + 1];
 			if (best > row[j] + 1)

@@ -5,9 +5,22 @@ vhost_libvhost_a_SOURCES = \
 	vhost/msg.c vhost/reqs.c vhost/conn.c vhost/mem.c vhost/sigbus.c \
 	vhost/ring.c vhost/front.c vhost/front_ring.c
 
-check_PROGRAMS += tests/test-vhost-front
-TESTS += tests/test-vhost-front
+vhost_tests = tests/test-vhost-msg tests/test-vhost-reqs \
+	tests/test-vhost-mem tests/test-vhost-ring tests/test-vhost-front
+check_PROGRAMS += $(vhost_tests)
+TESTS += $(vhost_tests)
 
-tests_test_vhost_front_SOURCES = tests/test-vhost-front.c \
-	tests/vhost-echo.c tests/vhost-echo.h tests/tap.h
+vhost_raw = tests/vhost-raw.c tests/vhost-raw.h tests/tap.h
+vhost_echo = tests/vhost-echo.c tests/vhost-echo.h
+
+tests_test_vhost_msg_SOURCES = tests/test-vhost-msg.c $(vhost_raw)
+tests_test_vhost_msg_LDADD = vhost/libvhost.a
+tests_test_vhost_reqs_SOURCES = tests/test-vhost-reqs.c $(vhost_raw)
+tests_test_vhost_reqs_LDADD = vhost/libvhost.a
+tests_test_vhost_mem_SOURCES = tests/test-vhost-mem.c $(vhost_raw)
+tests_test_vhost_mem_LDADD = vhost/libvhost.a
+tests_test_vhost_ring_SOURCES = tests/test-vhost-ring.c $(vhost_raw)
+tests_test_vhost_ring_LDADD = vhost/libvhost.a
+tests_test_vhost_front_SOURCES = tests/test-vhost-front.c $(vhost_echo) \
+	tests/tap.h
 tests_test_vhost_front_LDADD = vhost/libvhost.a

@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
 enum {
-	SECONDS_MAX = 60,	/* per file: a target that hangs is a bug */
+	SECONDS_MAX = 60, /* per file: a target that hangs is a bug */
 	INPUT_MAX = 16 << 20,
 };
 

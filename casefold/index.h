@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The structs of casefold/: a share, its directories, its watches.  Inside
+ * casefold/ only.
+ *
+ * Locks, in the order in which they are taken:
+ *	watch.lock	the queue of changes and who watches what
+ *	shard.lock	which directories there are, and when they were used
+ *	index.lock	one directory
+ * and, by themselves, guard.lock and those of cache.c.
+ */
+#ifndef CASEFOLD_INDEX_H
+#define CASEFOLD_INDEX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "casefold/names.h"
+#include "casefold/scan.h"
+
+enum {
+	CF_SHARDS = 16,
+	CF_GUARDS = 64,
+};
+
+struct cf_cache;
+struct cf_index;
+
+/* What is known of the names in a directory. */
+enum cf_state {
+	CF_EMPTY,	/* nothing */
+	CF_FULL,	/* all names are in memory */
+	CF_DELTA,	/* all names are in cache.db or added since, in memory */
+	CF_NATIVE,	/* the kernel folds here, there is nothing for us to do */
+	CF_CROWDED,	/* too many names in one class: read for each question */
+};
+
+/* One directory, found by its identity; freed by eviction only. */
+struct cf_index {
+	/* Under shard.lock. */
+	struct cf_index *chain;		/* same bucket */
+	struct cf_index *older, *newer;	/* by last use */
+	uint64_t used;			/* when, in requests of the share */
+	_Atomic unsigned refs;		/* taken under shard.lock */
+
+	struct cf_id id;		/* these never change */
+	uint64_t hash;			/* of id */
+
+	pthread_mutex_t lock;
+	pthread_cond_t built;		/* `building` went false */
+	/* Under lock. */
+	enum cf_state state;
+	enum cf_fs fs;
+	bool building;			/* one thread is reading it */
+	uint64_t builds;		/* times reading began */
+	uint64_t build;			/* which of them brought the names */
+	uint64_t changes;		/* additions and builds */
+	struct cf_names names;
+	struct cf_log pending;		/* changes while building */
+	struct cf_stamp stamp;		/* before the names were read */
+	bool aged;			/* the stamp proves they are all */
+	int64_t read_us;		/* when they were read */
+	unsigned asked;			/* since it is CF_CROWDED */
+	uint32_t stale;			/* names that may be gone */
+	size_t memory;			/* as counted in the share */
+
+	/* Written under watch.lock and lock. */
+	_Atomic int wd;			/* -1 = not watched */
+	uint64_t epoch;			/* of the watch queue; lost before = bad */
+	struct cf_index *wd_chain;	/* under watch.lock */
+};
+
+struct cf_watch {
+	pthread_mutex_t lock;
+	int fd;				/* inotify; -1 = there is none */
+	unsigned max;
+	unsigned n;			/* watches set */
+	int64_t full_us;		/* the kernel refused one then */
+	_Atomic uint64_t epoch;		/* grows when changes were lost */
+	_Atomic bool draining;
+	_Atomic unsigned quiet;		/* own changes since the queue was read */
+	struct cf_index **by_wd;
+	unsigned nbuckets;
+};
+
+struct cf_shard {
+	pthread_mutex_t lock;
+	struct cf_index **buckets;
+	unsigned nbuckets, n;
+	struct cf_index *oldest, *newest;
+};
+
+struct cf_guard {
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	struct cf_held *held;
+};
+
+struct cf_share {
+	struct cf_settings set;		/* its strings are ours */
+	struct cf_calls calls;
+	struct cf_key key;
+	struct cf_stats stats;		/* by __atomic */
+	struct cf_shard shard[CF_SHARDS];
+	_Atomic uint64_t memory;	/* bytes, of all directories */
+	_Atomic uint64_t directories;
+	_Atomic uint64_t clock;		/* requests */
+	struct cf_watch watch;
+	struct cf_guard guard[CF_GUARDS];
+	_Atomic int64_t told_us;	/* collision() was called */
+};
+
+#define cf_count(share, name, n) \
+	__atomic_fetch_add(&(share)->stats.name, (n), __ATOMIC_RELAXED)
+
+/* ------------------------------------------------------------------ */
+/* index.c */
+
+int cf_index_init(struct cf_share *share);
+void cf_index_fini(struct cf_share *share);
+
+/* The index of a directory, made if need be. */
+int cf_index_get(struct cf_share *share, const struct cf_dir *dir,
+		 struct cf_index **index);
+void cf_index_put(struct cf_index *index);
+
+/* The least recently used one that is watched, or NULL. */
+struct cf_index *cf_index_get_watched(struct cf_share *share);
+
+/* A change that the watch reported.  Under watch.lock. */
+void cf_index_change(struct cf_share *share, struct cf_index *index,
+		     bool added, const char *name, size_t len);
+/* One of its names may be gone.  Under watch.lock. */
+void cf_index_stale(struct cf_share *share, struct cf_index *index);
+/* Trust it no more.  Under lock. */
+void cf_index_forget(struct cf_share *share, struct cf_index *index);
+/* All of them. */
+void cf_index_forget_all(struct cf_share *share);
+
+/* Evict until memory is within its bounds. */
+void cf_index_trim(struct cf_share *share);
+
+/*
+ * Pick the best name for pick->want that the index knows; 0 with pick->name
+ * "" if there is none at this moment.  *changes tells which state that was.
+ */
+int cf_index_pick(struct cf_share *share, struct cf_index *index,
+		  const struct cf_dir *dir, uint64_t hash,
+		  struct cf_pick *pick, uint64_t *changes);
+/* The host does not know `name` any more; ours if nothing changed since. */
+void cf_index_gone(struct cf_share *share, struct cf_index *index,
+		   uint64_t changes, uint64_t hash, const char *name);
+
+static inline uint32_t
+cf_slot_hash(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32);
+}
+
+/* ------------------------------------------------------------------ */
+/* read.c: the names of a directory, from the host. */
+
+struct cf_read {
+	enum cf_state state;		/* never CF_EMPTY */
+	enum cf_fs fs;
+	struct cf_names names;
+	struct cf_stamp stamp;		/* before the names were read */
+	bool aged;
+	int64_t read_us;
+};
+
+/* Read it anew, with a watch where possible.  On error too the caller frees
+ * read->names. */
+int cf_read_dir(struct cf_share *share, struct cf_index *index,
+		const struct cf_dir *dir, struct cf_read *read);
+/* Each name once, without an index. */
+int cf_read_each(struct cf_share *share, const struct cf_dir *dir,
+		 cf_scan_fn *put, void *arg);
+
+/* ------------------------------------------------------------------ */
+/* watch.c */
+
+int cf_watch_init(struct cf_watch *watch, unsigned max);
+void cf_watch_open(struct cf_watch *watch);
+void cf_watch_fini(struct cf_watch *watch);
+/* Watch the directory open as `fd`; false if it cannot be watched. */
+bool cf_watch_add(struct cf_share *share, struct cf_index *index, int fd);
+void cf_watch_remove(struct cf_share *share, struct cf_index *index);
+/* Every change that was complete before the call is known after it. */
+void cf_watch_drain(struct cf_share *share);
+/* After a change of our own: keep the queue from filling. */
+void cf_watch_tick(struct cf_share *share);
+
+#endif

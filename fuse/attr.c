@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attributes of nodes and of file systems: GETATTR, SETATTR, STATX, ACCESS,
+ * STATFS, SYNCFS.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "fuse/fs.h"
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452	/* Linux 6.6; the same on all architectures */
+#endif
+
+void
+fs_timeout(int64_t us, unsigned cache, uint64_t *sec, uint32_t *nsec)
+{
+	static const int64_t by_cache[] = {
+		[CONF_CACHE_AUTO] = 1000000,
+		[CONF_CACHE_ALWAYS] = 86400000000,
+		[CONF_CACHE_METADATA] = 86400000000,
+		[CONF_CACHE_NEVER] = 0,
+	};
+
+	if (us < 0)
+		us = by_cache[cache];
+	*sec = (uint64_t)us / 1000000;
+	*nsec = (uint32_t)((uint64_t)us % 1000000 * 1000);
+}
+
+/* As the kernel's new_encode_dev() packs it. */
+static uint32_t
+encode_dev(uint32_t major, uint32_t minor)
+{
+	return (minor & 0xff) | (major << 8) | ((minor & ~0xffU) << 12);
+}
+
+void
+fs_attr_fill(struct fs_ctx *c, const struct statx *stx, struct fuse_attr *a)
+{
+	a->ino = stx->stx_ino;
+	a->size = stx->stx_size;
+	a->blocks = stx->stx_blocks;
+	a->atime = (uint64_t)stx->stx_atime.tv_sec;
+	a->mtime = (uint64_t)stx->stx_mtime.tv_sec;
+	a->ctime = (uint64_t)stx->stx_ctime.tv_sec;
+	a->atimensec = stx->stx_atime.tv_nsec;
+	a->mtimensec = stx->stx_mtime.tv_nsec;
+	a->ctimensec = stx->stx_ctime.tv_nsec;
+	a->mode = stx->stx_mode;
+	a->nlink = stx->stx_nlink;
+	a->uid = stx->stx_uid;
+	a->gid = stx->stx_gid;
+	a->rdev = encode_dev(stx->stx_rdev_major, stx->stx_rdev_minor);
+	a->blksize = stx->stx_blksize;
+	a->flags = 0;
+	if (fs_is_windows(c->s))
+		fs_win_attr(c->share, stx, a);
+}
+
+/*
+ * An fd to look at or change the node through: the handle that the request
+ * names, else the node's own, else any handle if the inode has lost its last
+ * name.  With the last two a wrong handle does no harm.
+ */
+static int
+find_fd(struct fs_ctx *c, bool by_handle, uint64_t id, int *fd)
+{
+	int err;
+
+	if (by_handle)
+		c->fh = fs_handle_get(c->s, id);
+	if (c->fh && c->fh->node != c->node) {
+		fs_handle_put(c->fh);
+		c->fh = NULL;
+	}
+	if (!c->fh) {
+		err = fs_node_pin(c, c->node, &c->fd);
+		*fd = c->fd;
+		if (err != -ESTALE)
+			return err;
+		c->fh = fs_handle_of_node(c->s, c->node, false);
+		if (!c->fh)
+			return -ESTALE;
+	}
+	*fd = c->fh->fd;
+	return 0;
+}
+
+static ssize_t
+reply_attr(struct fs_ctx *c, int fd, struct fuse_attr_out *out)
+{
+	const struct conf_share *set = c->share->set;
+	struct statx stx;
+	int err = fs_statx(c, fd, "", &stx);
+
+	if (err)
+		return err;
+	fs_timeout(set->attr_timeout_us, set->cache, &out->attr_valid,
+		   &out->attr_valid_nsec);
+	fs_attr_fill(c, &stx, &out->attr);
+	return sizeof(*out);
+}
+
+ssize_t
+fs_op_getattr(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_getattr_in *in = arg;
+	int fd, err;
+
+	err = find_fd(c, in->getattr_flags & FUSE_GETATTR_FH, in->fh, &fd);
+	return err ? err : reply_attr(c, fd, out);
+}
+
+/* ------------------------------------------------------------------ */
+/* SETATTR */
+
+static int
+set_owner(const struct fuse_setattr_in *in, int fd)
+{
+	uid_t uid = in->valid & FATTR_UID ? in->uid : (uid_t)-1;
+	gid_t gid = in->valid & FATTR_GID ? in->gid : (gid_t)-1;
+
+	if (((in->valid & FATTR_UID) && uid == (uid_t)-1) ||
+	    ((in->valid & FATTR_GID) && gid == (gid_t)-1))
+		return -EINVAL;
+	if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return 0;
+}
+
+/* chmod of an O_PATH fd; before Linux 6.6 only /proc can. */
+static int
+chmod_path(struct fs_ctx *c, int fd, mode_t mode)
+{
+	char name[16];
+
+	if (!syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH))
+		return 0;
+	if (errno != ENOSYS && errno != EPERM)
+		return -errno;
+	snprintf(name, sizeof(name), "%d", fd);
+	return fchmodat(c->share->proc_fd, name, mode, 0) < 0 ? -errno : 0;
+}
+
+static int
+set_mode(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
+{
+	mode_t mode = in->mode & 07777;
+
+	if (fs_is_windows(c->s)) {
+		struct statx stx;
+		int err = fs_statx(c, fd, "", &stx);
+
+		if (err)
+			return err;
+		mode = fs_win_mode(stx.stx_mode, mode) & 07777;
+	}
+	if (c->fh && !(c->fh->flags & O_PATH))
+		return fchmod(fd, mode) < 0 ? -errno : 0;
+	return chmod_path(c, fd, mode);
+}
+
+static bool
+can_write(const struct fs_handle *h)
+{
+	return !(h->flags & O_PATH) && (h->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* Truncate through the request's handle, any that can write when Windows
+ * names none, or a new one. */
+static int
+set_size(struct fs_ctx *c, const struct fuse_setattr_in *in)
+{
+	bool windows = fs_is_windows(c->s);
+	bool kill = windows || (in->valid & FATTR_KILL_SUIDGID);
+	struct fs_handle *h = c->fh && can_write(c->fh) ? c->fh : NULL;
+	int fd = -1, err;
+
+	if (!S_ISREG(c->node->type))
+		return S_ISDIR(c->node->type) ? -EISDIR : -EINVAL;
+	if (in->size > INT64_MAX)
+		return -EFBIG;
+	err = fs_cred_self(&c->t->cred, kill);
+	if (err)
+		return err;
+	if (!h && windows)
+		h = fs_handle_of_node(c->s, c->node, true);
+	if (!h) {
+		fd = fs_node_open(c, c->node, O_WRONLY | O_NONBLOCK);
+		if (fd < 0)
+			return fd;
+	}
+	if (ftruncate(h ? h->fd : fd, (off_t)in->size) < 0)
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (h && h != c->fh)
+		fs_handle_put(h);
+	return err;
+}
+
+static int
+set_times(const struct fuse_setattr_in *in, int fd, bool real)
+{
+	struct timespec ts[2] = {
+		{ .tv_sec = (time_t)in->atime, .tv_nsec = in->atimensec },
+		{ .tv_sec = (time_t)in->mtime, .tv_nsec = in->mtimensec },
+	};
+
+	for (int i = 0; i < 2; i++) {
+		if (in->valid & (i ? FATTR_MTIME_NOW : FATTR_ATIME_NOW))
+			ts[i].tv_nsec = UTIME_NOW;
+		else if (!(in->valid & (i ? FATTR_MTIME : FATTR_ATIME)))
+			ts[i].tv_nsec = UTIME_OMIT;
+		else if (ts[i].tv_nsec > 999999999)
+			return -EINVAL;
+	}
+	if (real)
+		return futimens(fd, ts) < 0 ? -errno : 0;
+	return utimensat(fd, "", ts, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0
+		       ? -errno : 0;
+}
+
+#define TIMES (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)
+
+/* Owner before mode: chown clears suid and sgid bits. */
+static int
+set_all(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
+{
+	int err = 0;
+
+	if (in->valid & (FATTR_UID | FATTR_GID))
+		err = set_owner(in, fd);
+	if (!err && (in->valid & FATTR_MODE))
+		err = set_mode(c, in, fd);
+	if (!err && (in->valid & FATTR_SIZE))
+		err = set_size(c, in);
+	if (!err && (in->valid & TIMES))
+		err = set_times(in, fd, c->fh && !(c->fh->flags & O_PATH));
+	return err;
+}
+
+ssize_t
+fs_op_setattr(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_setattr_in *in = arg;
+	int fd, err;
+
+	if ((in->valid & FATTR_SIZE) && fs_disk_defers(c, c->node->mount))
+		return FS_DEFER;
+	err = find_fd(c, in->valid & FATTR_FH, in->fh, &fd);
+	if (!err)
+		err = set_all(c, in, fd);
+	return err ? err : reply_attr(c, fd, out);
+}
+
+/* ------------------------------------------------------------------ */
+/* STATX */
+
+static struct fs_wire_time
+wire_time(const struct statx_timestamp *t)
+{
+	return (struct fs_wire_time){ .tv_sec = t->tv_sec,
+				      .tv_nsec = t->tv_nsec };
+}
+
+static void
+fill_statx(const struct statx *stx, struct fs_wire_statx *w)
+{
+	w->mask = stx->stx_mask & (STATX_BASIC_STATS | STATX_BTIME);
+	w->blksize = stx->stx_blksize;
+	w->attributes = stx->stx_attributes;
+	w->attributes_mask = stx->stx_attributes_mask;
+	w->nlink = stx->stx_nlink;
+	w->uid = stx->stx_uid;
+	w->gid = stx->stx_gid;
+	w->mode = stx->stx_mode;
+	w->ino = stx->stx_ino;
+	w->size = stx->stx_size;
+	w->blocks = stx->stx_blocks;
+	w->atime = wire_time(&stx->stx_atime);
+	w->btime = wire_time(&stx->stx_btime);
+	w->ctime = wire_time(&stx->stx_ctime);
+	w->mtime = wire_time(&stx->stx_mtime);
+	w->rdev_major = stx->stx_rdev_major;
+	w->rdev_minor = stx->stx_rdev_minor;
+}
+
+ssize_t
+fs_op_statx(struct fs_ctx *c, const void *arg, void *reply)
+{
+	const struct fs_wire_statx_in *in = arg;
+	struct fs_wire_statx_out *out = reply;
+	const struct conf_share *set = c->share->set;
+	struct statx stx;
+	int fd, err;
+
+	err = find_fd(c, in->getattr_flags & FUSE_GETATTR_FH, in->fh, &fd);
+	if (!err)
+		err = fs_statx(c, fd, "", &stx);
+	if (err)
+		return err;
+	fs_timeout(set->attr_timeout_us, set->cache, &out->attr_valid,
+		   &out->attr_valid_nsec);
+	fill_statx(&stx, &out->stat);
+	return sizeof(*out);
+}
+
+/* ------------------------------------------------------------------ */
+
+/* Kernels that check permissions themselves, as virtiofs does, never ask. */
+ssize_t
+fs_op_access(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_access_in *in = arg;
+	unsigned mask = in->mask, rights;
+	struct statx stx;
+	int err = fs_statx(c, c->fd, "", &stx);
+
+	(void)out;
+	if (err)
+		return err;
+	if (mask & ~(unsigned)(R_OK | W_OK | X_OK))
+		return -EINVAL;
+	if ((mask & W_OK) && c->share->set->readonly)
+		return -EROFS;
+	if (c->h.uid == stx.stx_uid)
+		rights = stx.stx_mode >> 6;
+	else if (c->h.gid == stx.stx_gid)
+		rights = stx.stx_mode >> 3;
+	else
+		rights = stx.stx_mode;
+	if (c->h.uid == 0) {
+		rights = R_OK | W_OK;
+		if (S_ISDIR(stx.stx_mode) || (stx.stx_mode & 0111))
+			rights |= X_OK;
+	}
+	return mask & ~rights ? -EACCES : 0;
+}
+
+ssize_t
+fs_op_statfs(struct fs_ctx *c, const void *in, void *reply)
+{
+	struct fuse_kstatfs *out = &((struct fuse_statfs_out *)reply)->st;
+	struct statfs sf;
+
+	(void)in;
+	if (fstatfs(c->fd, &sf) < 0)
+		return -errno;
+	out->blocks = sf.f_blocks;
+	out->bfree = sf.f_bfree;
+	out->bavail = sf.f_bavail;
+	out->files = sf.f_files;
+	out->ffree = sf.f_ffree;
+	out->namelen = (uint32_t)sf.f_namelen;
+	out->frsize = (uint32_t)(sf.f_frsize ? sf.f_frsize : sf.f_bsize);
+	/* Windows multiplies blocks by the wrong one of the two. */
+	out->bsize = fs_is_windows(c->s) ? out->frsize : (uint32_t)sf.f_bsize;
+	return sizeof(struct fuse_statfs_out);
+}
+
+/* The node's own mount, through the fd that we keep of it. */
+ssize_t
+fs_op_syncfs(struct fs_ctx *c, const void *in, void *out)
+{
+	int fd = c->node->mount->fd, err = 0;
+	bool ours = fd < 0;
+
+	(void)in;
+	(void)out;
+	if (ours) {
+		if (!S_ISDIR(c->node->type))
+			return -EOPNOTSUPP;
+		fd = fs_node_open(c, c->node, O_RDONLY | O_DIRECTORY);
+		if (fd < 0)
+			return fd;
+	}
+	if (syncfs(fd) < 0)
+		err = -errno;
+	if (ours)
+		close(fd);
+	return err;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * File data: READ, WRITE, FALLOCATE, LSEEK, COPY_FILE_RANGE.  Data goes
+ * between the file and the iovecs directly; EFAULT from a system call means
+ * that guest memory went away.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "fuse/fs.h"
+
+enum { COPY_MAX = 1 << 30 };	/* COPY_FILE_RANGE answers in 32 bits */
+
+static bool
+is_sync(const struct fs_handle *h)
+{
+	return h->flags & (O_SYNC | O_DSYNC);
+}
+
+/* ------------------------------------------------------------------ */
+/* READ */
+
+/* One system call's worth at [done, size); 0 at the end of the file. */
+static ssize_t
+read_some(struct fs_ctx *c, uint64_t offset, size_t done, size_t size,
+	  int flags)
+{
+	struct fs_req *r = c->req;
+	size_t got;
+	unsigned n = fs_iov_slice(r->out, r->nout,
+				  sizeof(struct fuse_out_header) + done,
+				  size - done, c->t->iov, FS_IOV_MAX, &got);
+	ssize_t len = preadv2(c->fh->fd, c->t->iov, (int)n,
+			      (off_t)(offset + done), flags);
+
+	return len < 0 ? -errno : len;
+}
+
+/* How to read without waiting: RWF_NOWAIT where it works; plain where there is
+ * no disk to wait for.  FS_DEFER: not at all. */
+static int
+read_flags(const struct fs_ctx *c, const struct fs_mount *m)
+{
+	if (c->may_block)
+		return 0;
+	if (!atomic_load_explicit(&m->no_nowait, memory_order_relaxed))
+		return RWF_NOWAIT;
+	return m->flags & FS_MOUNT_MEMORY ? 0 : FS_DEFER;
+}
+
+/* Never short but at the end of the file: the guest would believe that the
+ * file ends there. */
+ssize_t
+fs_op_read(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_read_in *in = arg;
+	struct fs_mount *m = c->fh->node->mount;
+	size_t room = c->req->out_len - sizeof(struct fuse_out_header);
+	size_t size = in->size < room ? in->size : room, done = 0;
+	int flags = read_flags(c, m);
+
+	(void)out;
+	c->body = NULL;
+	if (flags < 0)
+		return flags;
+	if (in->offset > INT64_MAX - size)
+		return -EINVAL;
+	while (done < size) {
+		ssize_t n = read_some(c, in->offset, done, size, flags);
+
+		if (n == -EOPNOTSUPP && (flags & RWF_NOWAIT)) {
+			atomic_store(&m->no_nowait, true);
+			flags = read_flags(c, m);
+			if (flags < 0)
+				return flags;
+			continue;
+		}
+		if (n == -EAGAIN && (flags & RWF_NOWAIT))
+			return FS_DEFER;
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return n;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
+	fs_count(&c->req->counters->read_bytes, done);
+	return (ssize_t)done;
+}
+
+/* ------------------------------------------------------------------ */
+/* WRITE */
+
+static ssize_t
+write_some(struct fs_ctx *c, uint64_t offset, size_t done, size_t size)
+{
+	struct fs_req *r = c->req;
+	size_t head = sizeof(c->h) + sizeof(struct fuse_write_in), got;
+	unsigned n = fs_iov_slice(r->in, r->nin, head + done, size - done,
+				  c->t->iov, FS_IOV_MAX, &got);
+	ssize_t len = pwritev(c->fh->fd, c->t->iov, (int)n,
+			      (off_t)(offset + done));
+
+	return len < 0 ? -errno : len;
+}
+
+/* A guest without HANDLE_KILLPRIV_V2 clears suid and sgid bits itself, and one
+ * with it says when; Windows does not know of them. */
+static bool
+kills(struct fs_ctx *c, uint32_t flags)
+{
+	return fs_is_windows(c->s) || (flags & FUSE_WRITE_KILL_SUIDGID);
+}
+
+ssize_t
+fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
+{
+	const struct fuse_write_in *in = arg;
+	struct fuse_write_out *out = reply;
+	size_t done = 0;
+	int err;
+
+	if (in->size > c->in_len - sizeof(*in) ||
+	    in->offset > INT64_MAX - (uint64_t)in->size)
+		return -EINVAL;
+	if (is_sync(c->fh) && fs_disk_defers(c, c->fh->node->mount))
+		return FS_DEFER;
+	err = fs_cred_self(&c->t->cred, kills(c, in->write_flags));
+	if (err)
+		return err;
+	while (done < in->size) {
+		ssize_t n = write_some(c, in->offset, done, in->size);
+
+		if (n == -EINTR)
+			continue;
+		if (n == FS_GONE || (n < 0 && !done))
+			return n;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	fs_count(&c->req->counters->written_bytes, done);
+	out->size = (uint32_t)done;
+	return sizeof(*out);
+}
+
+/* ------------------------------------------------------------------ */
+
+/* The guest leaves suid and sgid bits to us when this was agreed on. */
+static int
+become_killing(struct fs_ctx *c)
+{
+	return fs_cred_self(&c->t->cred,
+			    fs_is_windows(c->s) ||
+			    fs_session_has(c->s, FUSE_HANDLE_KILLPRIV_V2));
+}
+
+ssize_t
+fs_op_fallocate(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_fallocate_in *in = arg;
+	int err;
+
+	(void)out;
+	if (in->offset > INT64_MAX || in->length > INT64_MAX)
+		return -EINVAL;
+	err = become_killing(c);
+	if (err)
+		return err;
+	do {
+		err = fallocate(c->fh->fd, (int)in->mode, (off_t)in->offset,
+				(off_t)in->length) < 0 ? -errno : 0;
+	} while (err == -EINTR);
+	/* A Windows guest fails to create a file whose room it cannot
+	 * reserve; the reservation is only a hint to it. */
+	if (err == -EOPNOTSUPP && fs_is_windows(c->s) &&
+	    in->mode == FALLOC_FL_KEEP_SIZE)
+		err = 0;
+	return err;
+}
+
+ssize_t
+fs_op_lseek(struct fs_ctx *c, const void *arg, void *reply)
+{
+	const struct fuse_lseek_in *in = arg;
+	struct fuse_lseek_out *out = reply;
+	off_t at;
+
+	if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
+		return -EINVAL;
+	at = lseek(c->fh->fd, (off_t)in->offset, (int)in->whence);
+	if (at < 0)
+		return -errno;
+	out->offset = (uint64_t)at;
+	return sizeof(*out);
+}
+
+static ssize_t
+copy(struct fs_ctx *c, const struct fuse_copy_file_range_in *in, uint64_t len)
+{
+	struct fs_handle *to = fs_handle_get(c->s, in->fh_out);
+	loff_t from_off = (loff_t)in->off_in, to_off = (loff_t)in->off_out;
+	ssize_t n = -EBADF;
+	int err;
+
+	if (!to)
+		return -EBADF;
+	if (!to->dir && !(to->flags & O_PATH) &&
+	    fs_node_id(to->node) == in->nodeid_out) {
+		err = become_killing(c);
+		n = err ? err : copy_file_range(c->fh->fd, &from_off, to->fd,
+						&to_off, len,
+						(unsigned)in->flags);
+		if (!err && n < 0)
+			n = -errno;
+	}
+	fs_handle_put(to);
+	return n;
+}
+
+ssize_t
+fs_op_copy(struct fs_ctx *c, const void *arg, void *reply)
+{
+	const struct fuse_copy_file_range_in *in = arg;
+	struct fuse_write_out *out = reply;
+	ssize_t n = copy(c, in, in->len < COPY_MAX ? in->len : COPY_MAX);
+
+	if (n < 0)
+		return n;
+	out->size = (uint32_t)n;
+	return sizeof(*out);
+}
+
+ssize_t
+fs_op_copy64(struct fs_ctx *c, const void *arg, void *reply)
+{
+	const struct fuse_copy_file_range_in *in = arg;
+	struct fs_wire_copy64_out *out = reply;
+	uint64_t max = (uint64_t)INT64_MAX & ~4095ULL;
+	ssize_t n = copy(c, in, in->len < max ? in->len : max);
+
+	if (n < 0)
+		return n;
+	out->bytes_copied = (uint64_t)n;
+	return sizeof(*out);
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Directories: OPENDIR, READDIR, READDIRPLUS.  (RELEASEDIR and FSYNCDIR are
+ * those of files.)
+ *
+ * Offsets are the host's d_off.  The kernel is asked for many entries at once;
+ * what does not fit into the reply waits in a buffer of the handle, as long as
+ * not too many handles have one, else it is read again.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fuse/fs.h"
+
+enum {
+	DIRBUFS_MAX = 256,		/* buffers of a share */
+	NAME_BYTES = 3 * 256,		/* a name, written for Windows */
+	BUDGET_NS = 5000000,		/* READDIRPLUS answers by then */
+};
+
+struct dent {			/* as getdents64 gives it */
+	uint64_t ino;
+	int64_t off;
+	unsigned short reclen;
+	unsigned char type;
+	char name[];
+};
+
+struct reply {
+	struct fs_ctx *c;
+	size_t len, room;
+	bool plus;
+	struct timespec start;
+};
+
+ssize_t
+fs_op_opendir(struct fs_ctx *c, const void *in, void *reply)
+{
+	struct fuse_open_out *out = reply;
+	struct fs_node *n = c->node;
+	struct fs_handle *h;
+	int fd, err;
+
+	/* The flags say nothing but O_DIRECTORY, in the guest's numbers. */
+	(void)in;
+	err = fs_handle_new(c->s, &h);
+	if (err)
+		return err;
+	fd = fs_node_open(c, n, O_RDONLY | O_DIRECTORY);
+	if (fd < 0) {
+		fs_handle_cancel(h);
+		return fd;
+	}
+	out->open_flags = fs_open_flags(c, n, true);
+	/* The handle gets our reference of the node, but not the pin. */
+	fs_node_unpin(n);
+	c->fd = -1;
+	c->node = NULL;
+	out->fh = fs_handle_open(h, n, fd, O_RDONLY);
+	return sizeof(*out);
+}
+
+/* ------------------------------------------------------------------ */
+/* Entries; under h->stream. */
+
+static char *
+get_buf(struct fs_ctx *c, struct fs_handle *h)
+{
+	if (h->buf)
+		return h->buf;
+	if (atomic_fetch_add(&c->share->ndirbufs, 1) < DIRBUFS_MAX)
+		h->buf = malloc(FS_DENTS_MAX);
+	if (!h->buf) {
+		atomic_fetch_sub(&c->share->ndirbufs, 1);
+		return c->t->dents;
+	}
+	return h->buf;
+}
+
+/* Read entries from h->pos on.  0 at the end of the directory. */
+static int
+fill(struct fs_ctx *c, struct fs_handle *h, char *buf, unsigned size)
+{
+	long n = syscall(SYS_getdents64, h->fd, buf, size);
+
+	h->at = h->len = 0;
+	if (n < 0)
+		return -errno;
+	if (!n && buf == h->buf)
+		fs_handle_free_buf(h);
+	h->len = (unsigned)n;
+	(void)c;
+	return (int)n;
+}
+
+static int
+seek_to(struct fs_handle *h, uint64_t offset)
+{
+	if (offset == h->pos && offset)
+		return 0;
+	h->at = h->len = 0;
+	if (lseek(h->fd, (off_t)offset, SEEK_SET) < 0)
+		return -errno;
+	h->pos = offset;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ */
+/* Replies. */
+
+static bool
+is_dots(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+/* A node of the name and its attributes; without a node on most errors, for
+ * one bad entry must not end a listing.  -ENOENT: leave it out. */
+static int
+look_at(struct fs_ctx *c, struct fs_handle *h, const char *name,
+	struct fuse_entry_out *e)
+{
+	struct fs_node *n;
+	struct statx stx;
+	int err;
+
+	if (is_dots(name)) {
+		/* ".." gets the same: the real one may be outside. */
+		err = fs_statx(c, h->fd, "", &stx);
+		if (!err)
+			fs_attr_fill(c, &stx, &e->attr);
+		return 0;
+	}
+	err = fs_walk(c, h->node, h->fd, name, false, &stx, &n);
+	if (err == -ENOENT || err == FS_DEFER)
+		return err;
+	if (err)
+		return 0;
+	fs_entry_fill(c, n, &stx, e);
+	fs_node_put(n);
+	return 0;
+}
+
+static bool
+is_shown(struct fs_ctx *c, const struct dent *d)
+{
+	return !fs_is_windows(c->s) || d->type == DT_UNKNOWN ||
+	       d->type == DT_REG || d->type == DT_DIR || d->type == DT_LNK;
+}
+
+static uint64_t
+ino_of(struct fs_ctx *c, struct fs_handle *h, const struct dent *d)
+{
+	bool up = d->name[0] == '.' && d->name[1] == '.' && !d->name[2];
+
+	/* Nothing is above the root. */
+	if (up && fs_node_id(h->node) == FUSE_ROOT_ID)
+		return c->share->root_stx.stx_ino;
+	return d->ino;
+}
+
+/* Add one entry.  0: added or left out; -ENOSPC: it does not fit. */
+static int
+put(struct reply *r, struct fs_handle *h, const struct dent *d)
+{
+	struct fs_ctx *c = r->c;
+	size_t fixed = r->plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
+	char name[NAME_BYTES], *p = c->t->out + r->len;
+	size_t len = strlen(d->name), size;
+	struct fuse_dirent out = { .off = (uint64_t)d->off, .type = d->type };
+
+	if (!is_shown(c, d) || len > NAME_MAX)
+		return 0;
+	if (fs_is_windows(c->s))
+		len = fs_win_name(d->name, len, name, sizeof(name));
+	else
+		memcpy(name, d->name, len);
+	size = FUSE_DIRENT_ALIGN(fixed + len);
+	if (size > r->room - r->len)
+		return -ENOSPC;
+	memset(p, 0, size);
+	if (r->plus) {
+		int err = look_at(c, h, d->name, (void *)p);
+
+		if (err)
+			return err == -ENOENT ? 0 : err;
+	}
+	out.ino = ino_of(c, h, d);
+	out.namelen = (uint32_t)len;
+	memcpy(p + fixed - FUSE_NAME_OFFSET, &out, FUSE_NAME_OFFSET);
+	memcpy(p + fixed, name, len);
+	r->len += size;
+	return 0;
+}
+
+/* READDIRPLUS looks each name up; do not keep other requests waiting. */
+static bool
+time_is_up(const struct reply *r)
+{
+	struct timespec now;
+
+	if (!r->plus || !r->len)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (now.tv_sec - r->start.tv_sec) * 1000000000LL +
+	       now.tv_nsec - r->start.tv_nsec > BUDGET_NS;
+}
+
+/* Entries out of buf[h->at, h->len).  0: all of them, 1: enough. */
+static int
+put_all(struct reply *r, struct fs_handle *h, const char *buf)
+{
+	while (h->at < h->len) {
+		const struct dent *d = (const void *)(buf + h->at);
+		int err = time_is_up(r) ? -ENOSPC : put(r, h, d);
+
+		if (err)
+			return r->len ? 1 : err;
+		h->at += d->reclen;
+		h->pos = (uint64_t)d->off;
+	}
+	return 0;
+}
+
+/* How much to read at once without a buffer to keep the rest in: at most what
+ * surely fits, but room for one entry. */
+static unsigned
+read_size(const struct reply *r, bool keeps)
+{
+	size_t left = r->room - r->len;
+	size_t size = r->plus ? left / 8 : left / 2;
+
+	if (keeps || size > FS_DENTS_MAX)
+		return FS_DENTS_MAX;
+	return size < 512 ? 512 : (unsigned)size;
+}
+
+static int
+read_entries(struct reply *r, struct fs_handle *h)
+{
+	int n = 1, enough = 0;
+
+	if (h->buf)
+		enough = put_all(r, h, h->buf);
+	while (!enough && n > 0) {
+		char *buf = get_buf(r->c, h);
+		bool keeps = buf == h->buf;
+
+		n = fill(r->c, h, buf, read_size(r, keeps));
+		if (n > 0)
+			enough = put_all(r, h, buf);
+		if (!keeps && h->at < h->len) {
+			uint64_t pos = h->pos;
+
+			h->pos = (uint64_t)-1;
+			seek_to(h, pos);
+		}
+		if (!keeps)
+			h->at = h->len = 0;
+		if (n > 0 && !keeps && r->room - r->len < 1024)
+			enough = 1;
+	}
+	if (n < 0 && !r->len)
+		return n;
+	return enough < 0 ? enough : 0;
+}
+
+static ssize_t
+read_dir(struct fs_ctx *c, const struct fuse_read_in *in, bool plus)
+{
+	struct fs_handle *h = c->fh;
+	struct reply r = { .c = c, .plus = plus };
+	size_t room = c->req->out_len - sizeof(struct fuse_out_header);
+	int err;
+
+	r.room = in->size < room ? in->size : room;
+	if (r.room > FS_OUT_MAX)
+		r.room = FS_OUT_MAX;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &r.start);
+	pthread_mutex_lock(&h->stream);
+	err = seek_to(h, in->offset);
+	if (!err)
+		err = read_entries(&r, h);
+	pthread_mutex_unlock(&h->stream);
+	c->body = c->t->out;
+	/* Not even one entry fits. */
+	if (err == -ENOSPC)
+		err = -EINVAL;
+	return err ? err : (ssize_t)r.len;
+}
+
+ssize_t
+fs_op_readdir(struct fs_ctx *c, const void *in, void *out)
+{
+	(void)out;
+	return read_dir(c, in, false);
+}
+
+ssize_t
+fs_op_readdirplus(struct fs_ctx *c, const void *in, void *out)
+{
+	(void)out;
+	return read_dir(c, in, true);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening and closing files: OPEN, CREATE, TMPFILE, RELEASE, FLUSH, FSYNC.
+ * Nothing but a regular file is ever opened, and never before its type is
+ * known: opening a device or a fifo of the host does things.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fuse/fs.h"
+
+/* What a guest may ask of open(2).  O_DIRECT has its own key, later; the other
+ * flags mean nothing here or different things on different machines. */
+#define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
+
+enum { SPECIAL_TYPE = -ENXIO };
+
+static int
+clean_flags(uint32_t flags)
+{
+	/* O_NONBLOCK: a lease of a host process must not hold us up. */
+	return ((int)flags & OPEN_FLAGS) | O_NONBLOCK;
+}
+
+static bool
+writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+uint32_t
+fs_open_flags(struct fs_ctx *c, const struct fs_node *n, bool dir)
+{
+	uint32_t flags = 0;
+
+	switch (c->share->set->cache) {
+	case CONF_CACHE_NEVER:
+		flags = dir ? 0 : FOPEN_DIRECT_IO;
+		break;
+	case CONF_CACHE_METADATA:
+		flags = dir ? FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR
+			    : FOPEN_DIRECT_IO;
+		break;
+	case CONF_CACHE_ALWAYS:
+		flags = FOPEN_KEEP_CACHE | (dir ? FOPEN_CACHE_DIR : 0);
+		break;
+	}
+	/* FLUSH has nothing to do on a local disk: spare the guest the trip. */
+	if (!dir && !(n->mount->flags & FS_MOUNT_REMOTE))
+		flags |= FOPEN_NOFLUSH;
+	return flags;
+}
+
+/* Put an open file into the guest's hands; takes all three. */
+static void
+hand_out(struct fs_ctx *c, struct fs_handle *h, struct fs_node *n, int fd,
+	 int flags, struct fuse_open_out *out)
+{
+	out->open_flags = fs_open_flags(c, n, false);
+	out->fh = fs_handle_open(h, n, fd, flags);
+}
+
+/*
+ * Windows opens a file to rename or delete it, too; if we may not read it, a
+ * handle that can do nothing else is what it needs.
+ */
+static int
+open_node(struct fs_ctx *c, struct fs_node *n, int *flags)
+{
+	int fd;
+
+	if (!S_ISREG(n->type))
+		return S_ISDIR(n->type) ? -EISDIR : SPECIAL_TYPE;
+	fd = fs_node_open(c, n, *flags);
+	if (fd == -EACCES && fs_is_windows(c->s) && !writes(*flags)) {
+		*flags = O_PATH;
+		fd = fs_node_open(c, n, O_PATH);
+	}
+	return fd;
+}
+
+ssize_t
+fs_op_open(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_open_in *in = arg;
+	int flags = clean_flags(in->flags), fd, err;
+	struct fs_handle *h;
+
+	if (writes(flags) && c->share->set->readonly)
+		return -EROFS;
+	if ((flags & O_TRUNC) && fs_disk_defers(c, c->node->mount))
+		return FS_DEFER;
+	err = fs_handle_new(c->s, &h);
+	if (err)
+		return err;
+	if (flags & O_TRUNC)
+		err = fs_cred_self(&c->t->cred,
+				   fs_is_windows(c->s) ||
+				   (in->open_flags & FUSE_OPEN_KILL_SUIDGID));
+	fd = err ? err : open_node(c, c->node, &flags);
+	if (fd < 0) {
+		fs_handle_cancel(h);
+		return fd;
+	}
+	hand_out(c, h, c->node, fd, flags, out);
+	c->node = NULL;		/* the handle has our reference */
+	return sizeof(struct fuse_open_out);
+}
+
+/* ------------------------------------------------------------------ */
+
+/* What CREATE finds when the name exists: opened as OPEN would. */
+static int
+open_existing(struct fs_ctx *c, int flags, struct statx *stx,
+	      struct fs_node **n, int *opened_as)
+{
+	int err = fs_walk(c, c->node, c->fd, c->name, false, stx, n), fd;
+
+	if (err)
+		return err;
+	*opened_as = flags & ~(O_CREAT | O_EXCL);
+	if ((flags & O_TRUNC) && fs_disk_defers(c, (*n)->mount))
+		fd = FS_DEFER;
+	else
+		fd = open_node(c, *n, opened_as);
+	if (fd >= 0 && (flags & O_TRUNC))
+		(void)fs_statx(c, fd, "", stx);
+	if (fd < 0) {
+		fs_node_forget(*n, 1);
+		fs_node_put(*n);
+	}
+	return fd;
+}
+
+/* Make the file.  Always with O_EXCL, which follows nothing and opens nothing
+ * that was there; -EEXIST is the caller's to handle. */
+static int
+create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
+	   struct fs_node **n)
+{
+	int fd, err;
+
+	if (!(c->node->mount->flags & FS_MOUNT_HANDLES) &&
+	    !fs_nodefd_room(c->share)) {
+		fs_count(&c->req->counters->nodes_limit, 1);
+		return -ENFILE;
+	}
+	do {
+		fd = openat(c->fd, c->name, flags | O_CREAT | O_EXCL |
+					    O_NOFOLLOW | O_CLOEXEC, mode);
+		err = fd < 0 ? -errno : 0;
+	} while ((err == -EMFILE || err == -ENFILE) &&
+		 fs_nodefd_shrink(c->share));
+	if (err)
+		return err;
+	err = fs_walk_fd(c, fd, stx, n);
+	if (err) {
+		close(fd);
+		unlinkat(c->fd, c->name, 0);
+	}
+	return err ? err : fd;
+}
+
+static int
+create(struct fs_ctx *c, const struct fuse_create_in *in, int *flags,
+       struct statx *stx, struct fs_node **n)
+{
+	/* A Windows guest means to create without saying so. */
+	bool exclusive = in->flags & O_EXCL;
+	int fd = create_new(c, *flags, in->mode & 07777, stx, n);
+
+	if (fd != -EEXIST || exclusive)
+		return fd;
+	fd = open_existing(c, *flags, stx, n, flags);
+	if (fd == -ENOENT)	/* gone meanwhile */
+		fd = create_new(c, *flags, in->mode & 07777, stx, n);
+	return fd;
+}
+
+/* The two structs stand one after the other. */
+static ssize_t
+reply_created(struct fs_ctx *c, struct fs_handle *h, struct fs_node *n, int fd,
+	      int flags, const struct statx *stx, void *out)
+{
+	struct fuse_entry_out *e = out;
+
+	fs_entry_fill(c, n, stx, e);
+	hand_out(c, h, n, fd, flags, (struct fuse_open_out *)(e + 1));
+	return sizeof(*e) + sizeof(struct fuse_open_out);
+}
+
+ssize_t
+fs_op_create(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_create_in *in = arg;
+	int flags = clean_flags(in->flags), fd, err;
+	struct fs_handle *h;
+	struct statx stx;
+	struct fs_node *n;
+
+	err = fs_handle_new(c->s, &h);
+	if (err)
+		return err;
+	fd = create(c, in, &flags, &stx, &n);
+	if (fd < 0) {
+		fs_handle_cancel(h);
+		return fd;
+	}
+	return reply_created(c, h, n, fd, flags, &stx, out);
+}
+
+ssize_t
+fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_create_in *in = arg;
+	int flags = clean_flags(in->flags) & ~O_TRUNC, fd, err;
+	struct fs_handle *h;
+	struct statx stx;
+	struct fs_node *n;
+
+	err = fs_handle_new(c->s, &h);
+	if (err)
+		return err;
+	/* O_EXCL: it can never be linked. */
+	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | flags |
+				(int)(in->flags & O_EXCL), in->mode & 07777);
+	err = fd < 0 ? -errno : fs_walk_fd(c, fd, &stx, &n);
+	if (err) {
+		if (fd >= 0)
+			close(fd);
+		fs_handle_cancel(h);
+		return err;
+	}
+	return reply_created(c, h, n, fd, flags, &stx, out);
+}
+
+/* ------------------------------------------------------------------ */
+
+/* By handle alone: the guest may have forgotten the node.  Closing the last
+ * user of a deleted file frees its blocks, which takes time. */
+ssize_t
+fs_op_release(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_release_in *in = arg;
+	struct fs_handle *h = fs_handle_get(c->s, in->fh);
+	const struct fs_mount *m;
+
+	(void)out;
+	if (!h)
+		return in->fh ? -EBADF : 0;	/* Windows releases 0 */
+	c->fh = h;
+	m = h->node->mount;
+	if (fs_mount_defers(c, m) ||
+	    (atomic_load(&h->node->deleted) && fs_disk_defers(c, m)))
+		return FS_DEFER;
+	fs_handle_release(h);
+	return 0;
+}
+
+/* close(2) of a copy makes a network file system report late errors.  To a
+ * Windows guest it is what fsync is to others. */
+ssize_t
+fs_op_flush(struct fs_ctx *c, const void *in, void *out)
+{
+	const struct fs_mount *m = c->fh->node->mount;
+	int fd;
+
+	(void)in;
+	(void)out;
+	if (fs_is_windows(c->s)) {
+		if (fs_disk_defers(c, m))
+			return FS_DEFER;
+		return fdatasync(c->fh->fd) < 0 ? -errno : 0;
+	}
+	if (!(m->flags & FS_MOUNT_REMOTE))
+		return 0;
+	fd = fcntl(c->fh->fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 || close(fd) < 0 ? -errno : 0;
+}
+
+ssize_t
+fs_op_fsync(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_fsync_in *in = arg;
+	int err;
+
+	(void)out;
+	if (in->fsync_flags & FUSE_FSYNC_FDATASYNC)
+		err = fdatasync(c->fh->fd);
+	else
+		err = fsync(c->fh->fd);
+	return err < 0 ? -errno : 0;
+}

@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The structs and functions that the files of fuse/ share.  Nothing outside
+ * this folder includes it.
+ *
+ * Who may touch what: a share's settings never change; everything else is
+ * shared by the threads that serve its sessions and is atomic or has a lock.
+ * Locks are taken in this order and never the other way round:
+ *
+ *	handle.stream -> share.mounts_lock -> shard.lock -> share.lru_lock
+ *	-> table.lock
+ */
+#ifndef FUSE_FS_H
+#define FUSE_FS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "conf/share.h"
+#include "fuse/fuse.h"
+#include "fuse/wire.h"
+
+struct file_handle;
+struct fs_ctx;
+struct fs_node;
+struct fs_text;
+
+/* ------------------------------------------------------------------ */
+/* table.c: ids.  An id is generation << 32 | index; memory of a slot stays
+ * where it is until the table ends, so that an id can be checked without a
+ * lock. */
+
+struct fs_slot {
+	_Atomic uint64_t word;	/* generation << 32 | references */
+	uint32_t index;
+	uint32_t next;		/* in the list of free slots; 0 ends it */
+};
+
+#define FS_TABLE_CHUNKS 24	/* chunk k has 256 << k slots */
+
+struct fs_table {
+	pthread_mutex_t lock;
+	size_t size;		/* of a slot, which begins with fs_slot */
+	uint32_t end;		/* one more than the largest index in use */
+	uint32_t free;
+	_Atomic(char *) chunk[FS_TABLE_CHUNKS];
+};
+
+int fs_table_init(struct fs_table *t, size_t size);
+void fs_table_fini(struct fs_table *t);
+/* A zeroed slot with no references, seen by nobody yet; NULL: no memory. */
+void *fs_table_new(struct fs_table *t);
+/* Let others find it, with `refs` references. */
+void fs_slot_publish(struct fs_slot *slot, uint32_t refs);
+/* The slot of `id` with one more reference, or NULL. */
+void *fs_table_get(struct fs_table *t, uint64_t id);
+/* One more reference unless there are none. */
+bool fs_slot_ref(struct fs_slot *slot);
+/* True: that was the last one and the caller frees the slot. */
+bool fs_slot_put(struct fs_slot *slot);
+/* Ends the id for good; the next user of the slot gets another one. */
+void fs_table_free(struct fs_table *t, struct fs_slot *slot);
+uint64_t fs_slot_id(const struct fs_slot *slot);
+/* For walking over all: one past the last index, and the slot at `index`. */
+uint32_t fs_table_end(struct fs_table *t);
+struct fs_slot *fs_table_at(struct fs_table *t, uint32_t index);
+
+/* ------------------------------------------------------------------ */
+/* mount.c: what we know of each mount below the share's directory. */
+
+enum {
+	FS_MOUNT_REMOTE = 1 << 0,	/* another machine or process answers */
+	FS_MOUNT_MEMORY = 1 << 1,	/* never waits for a disk */
+	FS_MOUNT_STACKED = 1 << 2,	/* overlay: birth times change */
+	FS_MOUNT_HANDLES = 1 << 3,	/* nodes are reopened by file handle */
+};
+
+struct fs_mount {
+	uint64_t id;		/* stx_mnt_id */
+	uint64_t dev;
+	unsigned flags;
+	int fd;			/* for open_by_handle_at and syncfs, or -1 */
+	_Atomic bool no_nowait;	/* RWF_NOWAIT does not work here */
+	struct fs_mount *next;
+};
+
+/* Known mount of `stx`, or NULL.  Lives as long as the share. */
+struct fs_mount *fs_mount_find(struct fs_share *share, const struct statx *stx);
+/* The same, looking at a new one through `fd` (O_PATH); may block. */
+int fs_mount_get(struct fs_share *share, const struct statx *stx, int fd,
+		 struct fs_mount **mount);
+void fs_mounts_free(struct fs_share *share);
+
+#define FS_HANDLE_MAX 128	/* MAX_HANDLE_SZ */
+
+struct fs_handle_buf {		/* room for any struct file_handle */
+	_Alignas(8) unsigned char bytes[8 + FS_HANDLE_MAX];
+};
+
+/* The file handle of what `fd` is, in `buf`; NULL if it has none. */
+struct file_handle *fs_handle_of(int fd, struct fs_handle_buf *buf);
+bool fs_handle_equal(const struct file_handle *a, const struct file_handle *b);
+
+/* ------------------------------------------------------------------ */
+/* share.c */
+
+struct fs_list {
+	struct fs_node *head, *tail;
+};
+
+struct fs_share {
+	const struct conf_share *set;
+	int root_fd;		/* O_PATH */
+	int proc_fd;		/* /proc/self/fd, or -1 */
+	struct statx root_stx;
+	struct fs_mount *root_mount;
+	bool privileged;	/* may act as other users */
+	unsigned max_fds, max_open;
+
+	pthread_mutex_t mounts_lock;
+	_Atomic(struct fs_mount *) mounts;
+
+	pthread_mutex_t lru_lock;	/* the lists and nfds */
+	struct fs_list lru[2];		/* files, directories */
+	unsigned nfds;			/* O_PATH fds of nodes */
+
+	_Atomic unsigned nhandles, nnodes, nsessions, ndirbufs;
+};
+
+int fs_open_proc(struct fs_share *share, int fd, int flags);
+
+/* ------------------------------------------------------------------ */
+/* session.c */
+
+#define FS_SHARDS 64
+
+struct fs_shard {
+	pthread_mutex_t lock;
+	struct fs_node **bucket;
+	size_t nbuckets, count;
+};
+
+struct fs_session {
+	struct fs_share *share;
+	_Atomic bool ready;
+	_Atomic bool windows;
+	_Atomic unsigned minor;
+	_Atomic uint64_t flags;		/* INIT flags agreed on */
+	_Atomic uint64_t nnodes, nhandles, nfds;
+	struct fs_table nodes;
+	struct fs_table handles;
+	struct fs_shard shard[FS_SHARDS];
+};
+
+static inline bool
+fs_session_has(struct fs_session *s, uint64_t flag)
+{
+	return atomic_load_explicit(&s->flags, memory_order_relaxed) & flag;
+}
+
+static inline bool
+fs_is_windows(struct fs_session *s)
+{
+	return atomic_load_explicit(&s->windows, memory_order_relaxed);
+}
+
+/* Forget every node and close every handle; others may be serving. */
+void fs_session_clear(struct fs_session *s);
+
+/* ------------------------------------------------------------------ */
+/* node.c: inodes that a guest knows. */
+
+struct fs_node {
+	struct fs_slot slot;
+	struct fs_session *session;
+	struct fs_mount *mount;
+	uint64_t dev, ino;
+	int64_t btime_sec;
+	uint32_t btime_nsec;
+	uint16_t type;			/* S_IFMT bits */
+	bool hashed;			/* in its shard; shard.lock */
+	bool has_btime;
+	_Atomic bool aged;		/* ino and btime name it alone */
+	_Atomic bool deleted;		/* we removed its last name */
+	struct file_handle *handle;	/* NULL: its fd is held */
+	uint64_t nlookup;		/* what the guest holds; shard.lock */
+	struct fs_node *hash_next;	/* shard.lock */
+
+	/* nodefd.c */
+	_Atomic uint64_t fdword;
+	_Atomic bool used;		/* since the LRU last looked */
+	bool listed;			/* in share.lru; lru_lock */
+	struct fs_node *lru_prev, *lru_next;
+};
+
+struct fs_node *fs_node_get(struct fs_session *s, uint64_t id);
+void fs_node_put(struct fs_node *n);
+static inline uint64_t
+fs_node_id(const struct fs_node *n)
+{
+	return fs_slot_id(&n->slot);
+}
+
+int fs_node_add_root(struct fs_session *s);
+/*
+ * The node that `stx` certainly is, with a reference and one more lookup of
+ * the guest, or NULL when only its file handle could tell.
+ */
+struct fs_node *fs_node_find(struct fs_session *s, const struct fs_mount *m,
+			     const struct statx *stx);
+/*
+ * The node of the inode open as `fd` (O_PATH, taken, also on error; -1 when
+ * the caller has none to give, then `h` names it), found or made, counted as
+ * above.  `now` is the coarse clock as read before `stx` was.
+ */
+int fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
+		const struct timespec *now, const struct file_handle *h,
+		int fd, struct fs_node **node);
+/* The guest looked `n` up once more; a reference for the caller. */
+void fs_node_count(struct fs_node *n);
+void fs_node_forget(struct fs_node *n, uint64_t nlookup);
+/* A name of this inode was removed: do not keep the inode alive. */
+void fs_node_removed(struct fs_session *s, const struct statx *stx);
+void fs_nodes_clear(struct fs_session *s);
+
+/* ------------------------------------------------------------------ */
+/* nodefd.c: O_PATH fds of nodes, within the share's budget. */
+
+/* The node's fd, valid until unpin.  FS_DEFER: opening it may block. */
+int fs_node_pin(struct fs_ctx *c, struct fs_node *n, int *fd);
+void fs_node_unpin(struct fs_node *n);
+/* Give `fd` (taken, also on error) to a node that has none.  `held`: it
+ * cannot be opened again, so keep it; -ENFILE when the budget is used up. */
+int fs_nodefd_give(struct fs_node *n, int fd, bool held);
+bool fs_nodefd_held(const struct fs_node *n);
+void fs_nodefd_drop(struct fs_node *n);
+/* Open the inode for I/O.  Its type is known to be right. */
+int fs_node_open(struct fs_ctx *c, struct fs_node *n, int flags);
+/* Room for one more held fd? */
+bool fs_nodefd_room(struct fs_share *share);
+/* The process ran out of fds: close some that can be opened again. */
+bool fs_nodefd_shrink(struct fs_share *share);
+
+/* ------------------------------------------------------------------ */
+/* handle.c: files and directories that a guest has open. */
+
+struct fs_handle {
+	struct fs_slot slot;
+	struct fs_session *session;
+	struct fs_node *node;		/* with a reference */
+	int fd;
+	int flags;			/* open(2)'s */
+	bool dir;
+	_Atomic bool open;		/* not released yet */
+
+	/* Directory stream. */
+	pthread_mutex_t stream;
+	uint64_t pos;			/* of the entry at `at` */
+	char *buf;			/* entries read ahead, or NULL */
+	unsigned at, len;
+};
+
+/* Reserve a handle before the file is opened; -ENFILE over the budget. */
+int fs_handle_new(struct fs_session *s, struct fs_handle **h);
+void fs_handle_cancel(struct fs_handle *h);
+/* Put a reserved handle to use; takes fd and a reference of node.  Its id. */
+uint64_t fs_handle_open(struct fs_handle *h, struct fs_node *node, int fd,
+			int flags);
+/* The open handle `id`, with a reference, or NULL. */
+struct fs_handle *fs_handle_get(struct fs_session *s, uint64_t id);
+void fs_handle_put(struct fs_handle *h);
+/* End it for the guest; it closes with the last user. */
+void fs_handle_release(struct fs_handle *h);
+/* Any open handle of that node; one that can be written to if asked. */
+struct fs_handle *fs_handle_of_node(struct fs_session *s, struct fs_node *n,
+				    bool writable);
+void fs_handles_clear(struct fs_session *s);
+void fs_handle_free_buf(struct fs_handle *h);
+
+/* ------------------------------------------------------------------ */
+/* cred.c: the identity a thread acts under. */
+
+#define FS_GROUPS_MAX 32	/* supplementary groups of one request */
+
+struct fs_cred {
+	bool privileged;	/* can switch at all */
+	bool own_fs;		/* umask is the thread's own, and 0 */
+	bool switched;		/* not ourselves now */
+	bool no_fsetid;		/* CAP_FSETID is dropped */
+	uint32_t uid, gid;	/* while switched */
+	uint32_t ngroups, groups[FS_GROUPS_MAX];
+	uint32_t self_uid, self_gid;
+	uint64_t permitted;	/* capabilities */
+};
+
+int fs_cred_init(struct fs_cred *cred);
+bool fs_cred_can_switch(void);
+/* Become ourselves; with `kill`, writes clear suid and sgid bits. */
+int fs_cred_self(struct fs_cred *cred, bool kill);
+/* Become the caller of a request. */
+int fs_cred_caller(struct fs_cred *cred, uint32_t uid, uint32_t gid,
+		   uint32_t ngroups, const uint32_t *groups);
+
+/* ------------------------------------------------------------------ */
+/* Threads. */
+
+#define FS_IN_MAX 8192		/* a request without its file data */
+#define FS_OUT_MAX (132 * 1024)	/* a reply that is not file data */
+#define FS_DENTS_MAX 32768	/* directory entries read at once */
+#define FS_IOV_MAX 1024		/* IOV_MAX */
+
+struct fs_thread {
+	struct fs_cred cred;
+	struct iovec iov[FS_IOV_MAX];
+	_Alignas(8) char in[FS_IN_MAX + 256];
+	_Alignas(8) char out[FS_OUT_MAX];
+	_Alignas(8) char dents[FS_DENTS_MAX];
+};
+
+/* ------------------------------------------------------------------ */
+/* ops.c: one request on its way through. */
+
+enum {
+	FS_EARLY = 1 << 0,	/* allowed before INIT */
+	FS_NAME = 1 << 1,	/* one name follows the fixed part */
+	FS_NAME2 = 1 << 2,	/* two names follow it */
+	FS_WRITES = 1 << 3,	/* EROFS on a read-only share */
+	FS_NOREPLY = 1 << 4,	/* never answered */
+	FS_PATH = 1 << 5,	/* then a link target: may hold '/' */
+	FS_VALUE = 1 << 6,	/* bytes of stated length follow the name */
+	FS_NONODE = 1 << 7,	/* the header's node id means nothing */
+	FS_DIR = 1 << 8,	/* the node is a directory; its fd is wanted */
+	FS_FD = 1 << 9,		/* the node's fd is wanted */
+	FS_FILE_FH = 1 << 10,	/* the handle of a file comes first */
+	FS_DIR_FH = 1 << 11,	/* the handle of a directory comes first */
+	FS_CALLER = 1 << 12,	/* acts as the caller (makes an inode) */
+	FS_ANY_ID = 1 << 13,	/* does not care whom it acts as */
+	FS_SLOW = 1 << 14,	/* may wait for a disk */
+	FS_DATA = 1 << 15,	/* what follows the fixed part stays in place */
+	FS_DOTS = 1 << 16,	/* "." and ".." are names */
+};
+
+struct fs_op {
+	const char *name;
+	uint16_t in;		/* fewest bytes after the header */
+	uint16_t out;		/* room that a good reply needs */
+	unsigned flags;
+	/* Returns the length of the reply's body or -errno. */
+	ssize_t (*run)(struct fs_ctx *c, const void *in, void *out);
+	void (*show)(struct fs_text *t, const void *in);
+};
+
+struct fs_ctx {
+	struct fs_session *s;
+	struct fs_share *share;
+	struct fs_thread *t;
+	struct fs_req *req;
+	const struct fs_op *op;
+	struct fuse_in_header h;	/* our copy */
+	bool may_block;
+
+	size_t in_len;		/* bytes after the header, copied or not */
+	const char *name, *name2;
+	uint32_t ngroups, groups[FS_GROUPS_MAX];
+
+	struct fs_node *node, *node2;	/* each with a reference */
+	int fd, fd2;			/* pinned fds of them, or -1 */
+	struct fs_handle *fh;		/* with a reference */
+
+	const void *body;	/* of the reply; NULL: it stands there already */
+};
+
+const struct fs_op *fs_op_get(uint32_t opcode);
+
+/* Find and pin a second node; dispatch lets go of it. */
+int fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir);
+
+/* Would work on this mount hold up a thread that must not wait? */
+bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);
+/* Same for work that waits for a disk even on a local mount. */
+bool fs_disk_defers(const struct fs_ctx *c, const struct fs_mount *m);
+
+static inline void
+fs_count(uint64_t *counter, uint64_t n)
+{
+	uint64_t old = __atomic_load_n(counter, __ATOMIC_RELAXED);
+
+	__atomic_store_n(counter, old + n, __ATOMIC_RELAXED);
+}
+
+/* init.c */
+ssize_t fs_op_init(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_destroy(struct fs_ctx *c, const void *in, void *out);
+/* A Windows guest that resumed: it goes on without INIT. */
+bool fs_init_resume(struct fs_session *s);
+
+/* lookup.c */
+int fs_walk(struct fs_ctx *c, struct fs_node *dir, int dirfd, const char *name,
+	    bool fresh, struct statx *stx, struct fs_node **node);
+/* The node of a file just made and open as `fd` (borrowed). */
+int fs_walk_fd(struct fs_ctx *c, int fd, struct statx *stx,
+	       struct fs_node **node);
+void fs_entry_fill(struct fs_ctx *c, const struct fs_node *n,
+		   const struct statx *stx, struct fuse_entry_out *e);
+/* Look `name` up, which this request made, and fill in the reply. */
+ssize_t fs_reply_entry(struct fs_ctx *c, const char *name,
+		       struct fuse_entry_out *e);
+ssize_t fs_op_lookup(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_forget(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_batch_forget(struct fs_ctx *c, const void *in, void *out);
+/* statx of a name, or of `fd` itself when name is "". */
+int fs_statx(const struct fs_ctx *c, int fd, const char *name,
+	     struct statx *stx);
+uint64_t fs_statx_dev(const struct statx *stx);
+
+/* attr.c */
+void fs_attr_fill(struct fs_ctx *c, const struct statx *stx,
+		  struct fuse_attr *attr);
+void fs_timeout(int64_t us, unsigned cache, uint64_t *sec, uint32_t *nsec);
+ssize_t fs_op_getattr(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_setattr(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_statx(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_access(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_statfs(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_syncfs(struct fs_ctx *c, const void *in, void *out);
+
+/* file.c */
+ssize_t fs_op_open(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_create(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_tmpfile(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_release(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_flush(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_fsync(struct fs_ctx *c, const void *in, void *out);
+/* What OPEN and OPENDIR answer besides the handle. */
+uint32_t fs_open_flags(struct fs_ctx *c, const struct fs_node *n, bool dir);
+
+/* data.c */
+ssize_t fs_op_read(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_write(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_fallocate(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_lseek(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_copy(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_copy64(struct fs_ctx *c, const void *in, void *out);
+
+/* dir.c */
+ssize_t fs_op_opendir(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_readdir(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_readdirplus(struct fs_ctx *c, const void *in, void *out);
+
+/* name.c */
+ssize_t fs_op_mknod(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_mkdir(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_symlink(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_link(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_readlink(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_unlink(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_rmdir(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_rename(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_rename2(struct fs_ctx *c, const void *in, void *out);
+
+/* windows.c: what a Windows guest needs otherwise. */
+int fs_win_error(int err);		/* -errno as its client numbers it */
+uint32_t fs_win_mode(uint32_t mode, uint32_t wanted);
+bool fs_win_shows(uint32_t mode);	/* a kind of file it can handle? */
+void fs_win_attr(struct fs_share *share, const struct statx *stx,
+		 struct fuse_attr *attr);
+size_t fs_win_name(const char *name, size_t len, char *out, size_t size);
+int fs_win_rename(struct fs_ctx *c, const char *from, const char *to);
+
+/* ------------------------------------------------------------------ */
+/* io.c: bounded reads and writes of iovecs. */
+
+/* Copy from `off` on, at most len bytes; returns how many there were. */
+size_t fs_iov_read(const struct iovec *v, unsigned n, size_t off, void *buf,
+		   size_t len);
+size_t fs_iov_write(const struct iovec *v, unsigned n, size_t off,
+		    const void *buf, size_t len);
+/* The pieces of [off, off + len) as at most max iovecs in dst; *got bytes. */
+unsigned fs_iov_slice(const struct iovec *v, unsigned n, size_t off, size_t len,
+		      struct iovec *dst, unsigned max, size_t *got);
+
+/* show.c: requests as text. */
+struct fs_text {
+	char *buf;
+	size_t size, len;	/* len counts what did not fit, too */
+};
+void fs_show_access(struct fs_text *t, const void *in);
+void fs_show_copy(struct fs_text *t, const void *in);
+void fs_show_create(struct fs_text *t, const void *in);
+void fs_show_fallocate(struct fs_text *t, const void *in);
+void fs_show_fh(struct fs_text *t, const void *in);
+void fs_show_forget(struct fs_text *t, const void *in);
+void fs_show_fsync(struct fs_text *t, const void *in);
+void fs_show_getattr(struct fs_text *t, const void *in);
+void fs_show_init(struct fs_text *t, const void *in);
+void fs_show_link(struct fs_text *t, const void *in);
+void fs_show_lseek(struct fs_text *t, const void *in);
+void fs_show_mkdir(struct fs_text *t, const void *in);
+void fs_show_mknod(struct fs_text *t, const void *in);
+void fs_show_open(struct fs_text *t, const void *in);
+void fs_show_read(struct fs_text *t, const void *in);
+void fs_show_rename(struct fs_text *t, const void *in);
+void fs_show_rename2(struct fs_text *t, const void *in);
+void fs_show_setattr(struct fs_text *t, const void *in);
+void fs_show_write(struct fs_text *t, const void *in);
+
+#endif

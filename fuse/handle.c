@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files and directories that a guest has open.  Ids begin with 1; 0 is never
+ * one.  A released handle closes when the last request that uses it is done.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fuse/fs.h"
+
+int
+fs_handle_new(struct fs_session *s, struct fs_handle **handle)
+{
+	struct fs_share *share = s->share;
+	struct fs_handle *h;
+
+	if (atomic_fetch_add(&share->nhandles, 1) >= share->max_open) {
+		atomic_fetch_sub(&share->nhandles, 1);
+		return -ENFILE;
+	}
+	h = fs_table_new(&s->handles);
+	if (!h) {
+		atomic_fetch_sub(&share->nhandles, 1);
+		return -ENOMEM;
+	}
+	h->session = s;
+	h->fd = -1;
+	pthread_mutex_init(&h->stream, NULL);
+	*handle = h;
+	return 0;
+}
+
+void
+fs_handle_free_buf(struct fs_handle *h)
+{
+	if (!h->buf)
+		return;
+	free(h->buf);
+	h->buf = NULL;
+	h->at = h->len = 0;
+	atomic_fetch_sub(&h->session->share->ndirbufs, 1);
+}
+
+void
+fs_handle_cancel(struct fs_handle *h)
+{
+	struct fs_session *s = h->session;
+
+	pthread_mutex_destroy(&h->stream);
+	fs_table_free(&s->handles, &h->slot);
+	atomic_fetch_sub(&s->share->nhandles, 1);
+}
+
+uint64_t
+fs_handle_open(struct fs_handle *h, struct fs_node *node, int fd, int flags)
+{
+	uint64_t id = fs_slot_id(&h->slot);
+
+	h->node = node;
+	h->fd = fd;
+	h->flags = flags;
+	h->dir = S_ISDIR(node->type);
+	atomic_store(&h->open, true);
+	atomic_fetch_add_explicit(&h->session->nhandles, 1,
+				  memory_order_relaxed);
+	fs_slot_publish(&h->slot, 1);
+	return id;
+}
+
+struct fs_handle *
+fs_handle_get(struct fs_session *s, uint64_t id)
+{
+	struct fs_handle *h = id ? fs_table_get(&s->handles, id) : NULL;
+
+	if (h && !atomic_load_explicit(&h->open, memory_order_acquire)) {
+		fs_handle_put(h);
+		return NULL;
+	}
+	return h;
+}
+
+void
+fs_handle_put(struct fs_handle *h)
+{
+	if (!fs_slot_put(&h->slot))
+		return;
+	fs_handle_free_buf(h);
+	close(h->fd);
+	fs_node_put(h->node);
+	fs_handle_cancel(h);
+}
+
+void
+fs_handle_release(struct fs_handle *h)
+{
+	if (!atomic_exchange(&h->open, false))
+		return;
+	atomic_fetch_sub_explicit(&h->session->nhandles, 1,
+				  memory_order_relaxed);
+	fs_handle_put(h);
+}
+
+struct fs_handle *
+fs_handle_of_node(struct fs_session *s, struct fs_node *n, bool writable)
+{
+	uint32_t end = fs_table_end(&s->handles);
+
+	for (uint32_t i = 1; i < end; i++) {
+		struct fs_handle *h = (void *)fs_table_at(&s->handles, i);
+
+		if (!h || !fs_slot_ref(&h->slot))
+			continue;
+		if (atomic_load(&h->open) && h->node == n &&
+		    !(h->flags & O_PATH) &&
+		    (!writable || (h->flags & O_ACCMODE) != O_RDONLY))
+			return h;
+		fs_handle_put(h);
+	}
+	return NULL;
+}
+
+void
+fs_handles_clear(struct fs_session *s)
+{
+	uint32_t end = fs_table_end(&s->handles);
+
+	for (uint32_t i = 1; i < end; i++) {
+		struct fs_handle *h = (void *)fs_table_at(&s->handles, i);
+
+		if (!h || !fs_slot_ref(&h->slot))
+			continue;
+		fs_handle_release(h);
+		fs_handle_put(h);
+	}
+}

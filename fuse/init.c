@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * INIT: what a guest and we agree on, and which dialect it speaks.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fuse/fs.h"
+
+enum when {
+	ALWAYS,
+	UNLESS_NEVER,		/* not with cache = never */
+	PRIVILEGED,		/* when we can drop CAP_FSETID */
+};
+
+/* An option is used when the guest offers it and `when` holds. */
+/* clang-format off */
+static const struct {
+	uint64_t bit;
+	enum when when;
+} options[] = {
+	{ FUSE_ASYNC_READ,		ALWAYS },
+	{ FUSE_ATOMIC_O_TRUNC,		ALWAYS },
+	{ FUSE_BIG_WRITES,		ALWAYS },
+	{ FUSE_HAS_IOCTL_DIR,		ALWAYS },
+	{ FUSE_AUTO_INVAL_DATA,		ALWAYS },
+	{ FUSE_DO_READDIRPLUS,		UNLESS_NEVER },
+	{ FUSE_READDIRPLUS_AUTO,	UNLESS_NEVER },
+	{ FUSE_ASYNC_DIO,		ALWAYS },
+	{ FUSE_PARALLEL_DIROPS,		ALWAYS },
+	{ FUSE_MAX_PAGES,		ALWAYS },
+	{ FUSE_SUBMOUNTS,		ALWAYS },
+	{ FUSE_HANDLE_KILLPRIV_V2,	PRIVILEGED },
+	{ FUSE_INIT_EXT,		ALWAYS },
+	{ FUSE_CREATE_SUPP_GROUP,	ALWAYS },
+	{ FUSE_NO_EXPORT_SUPPORT,	ALWAYS },
+	{ FUSE_ALLOW_IDMAP,		ALWAYS },
+};
+/* clang-format on */
+
+/* All that a Windows client has ever offered. */
+#define WINDOWS_MINOR 31
+#define WINDOWS_FLAGS (FUSE_DO_READDIRPLUS | FUSE_MAX_PAGES)
+
+enum {
+	PAGE = 4096,
+	/* A Windows client loses data when a file ends at a multiple of the
+	 * size it reads in, so that size is one that files do not have. */
+	WINDOWS_PAGES = 255,
+	MAX_BACKGROUND = 65535,
+};
+
+static bool
+wants(const struct fs_share *share, enum when when)
+{
+	switch (when) {
+	case UNLESS_NEVER:
+		return share->set->cache != CONF_CACHE_NEVER;
+	case PRIVILEGED:
+		return share->privileged;
+	case ALWAYS:
+		break;
+	}
+	return true;
+}
+
+static uint64_t
+agree(const struct fs_share *share, uint64_t offered)
+{
+	uint64_t flags = 0;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if ((offered & options[i].bit) &&
+		    wants(share, options[i].when))
+			flags |= options[i].bit;
+	}
+	return flags;
+}
+
+static bool
+is_windows(const struct fs_share *share, const struct fuse_init_in *in,
+	   size_t len)
+{
+	if (share->set->guest != CONF_GUEST_AUTO)
+		return share->set->guest == CONF_GUEST_WINDOWS;
+	return len == 16 && in->minor == WINDOWS_MINOR &&
+	       in->max_readahead == 0 &&
+	       (in->flags == WINDOWS_FLAGS || in->flags == FUSE_DO_READDIRPLUS);
+}
+
+bool
+fs_init_resume(struct fs_session *s)
+{
+	if (s->share->set->guest == CONF_GUEST_LINUX)
+		return false;
+	atomic_store(&s->windows, true);
+	atomic_store(&s->minor, WINDOWS_MINOR);
+	atomic_store(&s->flags, WINDOWS_FLAGS);
+	atomic_store(&s->ready, true);
+	return true;
+}
+
+static void
+answer(struct fs_session *s, const struct fuse_init_in *in, uint64_t flags,
+       struct fuse_init_out *out)
+{
+	bool windows = fs_is_windows(s);
+	uint64_t max_write = s->share->set->max_write;
+	uint64_t pages = (max_write + PAGE - 1) / PAGE;
+
+	out->major = FS_PROTO_MAJOR;
+	out->minor = atomic_load(&s->minor);
+	out->max_readahead = in->max_readahead;
+	out->flags = (uint32_t)flags;
+	out->flags2 = (uint32_t)(flags >> 32);
+	out->max_background = MAX_BACKGROUND;
+	out->congestion_threshold = MAX_BACKGROUND / 4 * 3;
+	out->max_write = (uint32_t)max_write;
+	out->time_gran = 1;
+	if (windows && pages > WINDOWS_PAGES)
+		pages = WINDOWS_PAGES;
+	if (windows || (flags & FUSE_MAX_PAGES))
+		out->max_pages = (uint16_t)(pages < UINT16_MAX ? pages
+							       : UINT16_MAX);
+}
+
+ssize_t
+fs_op_init(struct fs_ctx *c, const void *arg, void *reply)
+{
+	struct fs_session *s = c->s;
+	struct fuse_init_in in = { 0 };
+	struct fuse_init_out *out = reply;
+	uint64_t offered;
+
+	/* A guest older than 7.36 sends the first 16 bytes only. */
+	memcpy(&in, arg, c->in_len < sizeof(in) ? c->in_len : sizeof(in));
+	if (in.major > FS_PROTO_MAJOR) {
+		out->major = FS_PROTO_MAJOR;
+		out->minor = FS_PROTO_MINOR;
+		return sizeof(*out);	/* it asks again with our major */
+	}
+	if (in.major < FS_PROTO_MAJOR || in.minor < FS_PROTO_MINOR_MIN)
+		return -EPROTO;
+	/* A guest that starts anew has not always said goodbye. */
+	fs_session_clear(s);
+	offered = in.flags;
+	if (in.flags & FUSE_INIT_EXT)
+		offered |= (uint64_t)in.flags2 << 32;
+	offered = agree(c->share, offered);
+	atomic_store(&s->windows, is_windows(c->share, &in, c->in_len));
+	atomic_store(&s->minor,
+		     in.minor < FS_PROTO_MINOR ? in.minor : FS_PROTO_MINOR);
+	atomic_store(&s->flags, offered);
+	atomic_store_explicit(&s->ready, true, memory_order_release);
+	answer(s, &in, offered, out);
+	return sizeof(*out);
+}
+
+ssize_t
+fs_op_destroy(struct fs_ctx *c, const void *in, void *out)
+{
+	(void)in;
+	(void)out;
+	atomic_store(&c->s->ready, false);
+	fs_session_clear(c->s);
+	return 0;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a directory and a name to a node, and back: LOOKUP, FORGET.  A file
+ * that is known already costs one statx and no open.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fuse/fs.h"
+
+/* Linux 6.8: an id that is never given to another mount. */
+#define MNT_ID_UNIQUE 0x4000U
+
+#define WANTED (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | MNT_ID_UNIQUE)
+
+uint64_t
+fs_statx_dev(const struct statx *stx)
+{
+	return makedev(stx->stx_dev_major, stx->stx_dev_minor);
+}
+
+int
+fs_statx(const struct fs_ctx *c, int fd, const char *name, struct statx *stx)
+{
+	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	if (!*name)
+		flags |= AT_EMPTY_PATH;
+	/* The name may lead onto a mount whose server does not answer. */
+	if (!c->may_block)
+		flags |= AT_STATX_DONT_SYNC;
+	return statx(fd, name, flags, WANTED, stx) < 0 ? -errno : 0;
+}
+
+static int
+find_mount(struct fs_ctx *c, const struct statx *stx, int fd,
+	   struct fs_mount **m)
+{
+	int err;
+
+	*m = fs_mount_find(c->share, stx);
+	if (*m && c->share->set->inode_file_handles != CONF_HANDLES_MANDATORY)
+		return 0;
+	err = *m ? 0 : fs_cred_self(&c->t->cred, false);
+	return err ? err : fs_mount_get(c->share, stx, fd, m);
+}
+
+/* The node of what `fd` (O_PATH, taken, also on error) is. */
+static int
+add_path_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
+{
+	struct fs_handle_buf buf;
+	struct file_handle *h = NULL;
+	struct fs_mount *m;
+	struct timespec now;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	err = fs_statx(c, fd, "", stx);
+	if (!err)
+		err = find_mount(c, stx, fd, &m);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	if (m->flags & FS_MOUNT_HANDLES)
+		h = fs_handle_of(fd, &buf);
+	return fs_node_add(c, m, stx, &now, h, fd, node);
+}
+
+static int
+open_path(struct fs_ctx *c, int dirfd, const char *name)
+{
+	int fd, err;
+
+	do {
+		fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		err = fd < 0 ? -errno : 0;
+	} while ((err == -EMFILE || err == -ENFILE) &&
+		 fs_nodefd_shrink(c->share));
+	return err ? err : fd;
+}
+
+/*
+ * The node of a name.  `fresh`: this request made it, so nobody knows it yet.
+ */
+int
+fs_walk(struct fs_ctx *c, struct fs_node *dir, int dirfd, const char *name,
+	bool fresh, struct statx *stx, struct fs_node **node)
+{
+	int fd;
+
+	if (!fresh) {
+		struct fs_mount *m;
+		int err = fs_statx(c, dirfd, name, stx);
+
+		if (err)
+			return err;
+		m = fs_mount_find(c->share, stx);
+		if (!c->may_block &&
+		    (!m || (m != dir->mount && fs_mount_defers(c, m))))
+			return FS_DEFER;
+		*node = m ? fs_node_find(c->s, m, stx) : NULL;
+		if (*node)
+			return 0;
+	}
+	fd = open_path(c, dirfd, name);
+	return fd < 0 ? fd : add_path_fd(c, fd, stx, node);
+}
+
+/* An O_PATH fd of a file open as `fd`. */
+static int
+path_of(struct fs_ctx *c, int fd)
+{
+	int err = fs_cred_self(&c->t->cred, false);
+	int path = err ? -1 : fs_open_proc(c->share, fd, O_PATH);
+
+	if (err)
+		return err;
+	return path < 0 ? -errno : path;
+}
+
+int
+fs_walk_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
+{
+	struct fs_handle_buf buf;
+	struct file_handle *h = NULL;
+	struct fs_mount *m;
+	struct timespec now;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	err = fs_statx(c, fd, "", stx);
+	if (!err)
+		err = find_mount(c, stx, fd, &m);
+	if (err)
+		return err;
+	if (m->flags & FS_MOUNT_HANDLES)
+		h = fs_handle_of(fd, &buf);
+	if (h)
+		return fs_node_add(c, m, stx, &now, h, -1, node);
+	fd = path_of(c, fd);
+	return fd < 0 ? fd : fs_node_add(c, m, stx, &now, NULL, fd, node);
+}
+
+/* ------------------------------------------------------------------ */
+
+static bool
+is_submount(const struct fs_ctx *c, const struct fs_node *n)
+{
+	const struct fs_node *dir = c->fh ? c->fh->node : c->node;
+
+	return S_ISDIR(n->type) && dir && dir != n &&
+	       (n->mount != dir->mount || n->dev != dir->dev);
+}
+
+void
+fs_entry_fill(struct fs_ctx *c, const struct fs_node *n,
+	      const struct statx *stx, struct fuse_entry_out *e)
+{
+	const struct conf_share *set = c->share->set;
+
+	e->nodeid = fs_node_id(n);
+	fs_timeout(set->entry_timeout_us, set->cache, &e->entry_valid,
+		   &e->entry_valid_nsec);
+	fs_timeout(set->attr_timeout_us, set->cache, &e->attr_valid,
+		   &e->attr_valid_nsec);
+	fs_attr_fill(c, stx, &e->attr);
+	if (fs_session_has(c->s, FUSE_SUBMOUNTS) && is_submount(c, n))
+		e->attr.flags |= FUSE_ATTR_SUBMOUNT;
+}
+
+ssize_t
+fs_reply_entry(struct fs_ctx *c, const char *name, struct fuse_entry_out *e)
+{
+	struct statx stx;
+	struct fs_node *n;
+	int err = fs_walk(c, c->node, c->fd, name, true, &stx, &n);
+
+	if (err)
+		return err;
+	fs_entry_fill(c, n, &stx, e);
+	fs_node_put(n);
+	return sizeof(*e);
+}
+
+/* "." of any directory, ".." of the root: a directory outside the share is
+ * never looked at, even if the host moved this one there. */
+static ssize_t
+lookup_dots(struct fs_ctx *c, struct fuse_entry_out *e)
+{
+	struct statx stx;
+	int err;
+
+	if (c->name[1] && c->h.nodeid != FUSE_ROOT_ID)
+		return -EINVAL;
+	err = fs_statx(c, c->fd, "", &stx);
+	if (err)
+		return err;
+	fs_node_count(c->node);
+	fs_entry_fill(c, c->node, &stx, e);
+	fs_node_put(c->node);
+	return sizeof(*e);
+}
+
+/* The guest may remember for a while that there is no such name. */
+static ssize_t
+negative(struct fs_ctx *c, struct fuse_entry_out *e)
+{
+	int64_t us = c->share->set->negative_timeout_us;
+
+	if (us <= 0 || fs_is_windows(c->s))
+		return -ENOENT;
+	fs_timeout(us, CONF_CACHE_NEVER, &e->entry_valid,
+		   &e->entry_valid_nsec);
+	return sizeof(*e);
+}
+
+ssize_t
+fs_op_lookup(struct fs_ctx *c, const void *in, void *out)
+{
+	const char *name = c->name;
+	struct statx stx;
+	struct fs_node *n;
+	int err;
+
+	(void)in;
+	if (name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])))
+		return lookup_dots(c, out);
+	err = fs_walk(c, c->node, c->fd, name, false, &stx, &n);
+	if (err == -ENOENT)
+		return negative(c, out);
+	if (err)
+		return err;
+	if (fs_is_windows(c->s) && !fs_win_shows(stx.stx_mode)) {
+		fs_node_forget(n, 1);
+		err = -ENOENT;
+	} else {
+		fs_entry_fill(c, n, &stx, out);
+	}
+	fs_node_put(n);
+	return err ? err : (ssize_t)sizeof(struct fuse_entry_out);
+}
+
+static void
+forget(struct fs_session *s, uint64_t id, uint64_t nlookup)
+{
+	struct fs_node *n = fs_node_get(s, id);
+
+	if (!n)
+		return;
+	fs_node_forget(n, nlookup);
+	fs_node_put(n);
+}
+
+ssize_t
+fs_op_forget(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_forget_in *in = arg;
+
+	(void)out;
+	forget(c->s, c->h.nodeid, in->nlookup);
+	return 0;
+}
+
+ssize_t
+fs_op_batch_forget(struct fs_ctx *c, const void *arg, void *out)
+{
+	const struct fuse_batch_forget_in *in = arg;
+	size_t off = sizeof(c->h) + sizeof(*in);
+	size_t there = (c->in_len - sizeof(*in)) /
+		       sizeof(struct fuse_forget_one);
+
+	(void)out;
+	for (size_t i = 0; i < in->count && i < there; i++) {
+		struct fuse_forget_one one;
+
+		fs_iov_read(c->req->in, c->req->nin, off, &one, sizeof(one));
+		forget(c->s, one.nodeid, one.nlookup);
+		off += sizeof(one);
+	}
+	return 0;
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Nodes: the inodes that a guest knows, each under an id that never means
+ * another inode.
+ *
+ * Two inodes are the same when device, mount, number and file handle are.  The
+ * handle holds the file system's own generation, but reading it costs an open;
+ * so for a node that is *aged* the birth time stands in for it: when the node
+ * was made, the coarse clock, which file systems take birth times from, was
+ * already past its birth time, so no later inode can have the same number and
+ * the same birth time.  A node without a handle holds its inode open, which
+ * keeps the number from being used again.
+ *
+ * A node's references are ours (requests, open handles) and one for the guest
+ * as long as its lookup count is not 0.  The count is whatever the guest makes
+ * it and decides nothing else.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fuse/fs.h"
+
+static uint64_t
+hash_of(uint64_t dev, uint64_t ino, const struct fs_mount *m)
+{
+	uint64_t h = ino * 0x9e3779b97f4a7c15ULL;
+
+	h ^= (dev + (m ? m->id : 0)) * 0xc2b2ae3d27d4eb4fULL;
+	return h ^ (h >> 29);
+}
+
+static struct fs_shard *
+shard_of(struct fs_session *s, uint64_t hash)
+{
+	return &s->shard[hash % FS_SHARDS];
+}
+
+static struct fs_node **
+bucket_of(struct fs_shard *sh, uint64_t hash)
+{
+	return &sh->bucket[(hash / FS_SHARDS) & (sh->nbuckets - 1)];
+}
+
+static uint64_t
+node_hash(const struct fs_node *n)
+{
+	return hash_of(n->dev, n->ino, n->mount);
+}
+
+/* Twice the buckets, when there are more nodes than buckets.  Under the lock;
+ * without memory the chains just get longer. */
+static int
+shard_grow(struct fs_shard *sh)
+{
+	size_t nold = sh->nbuckets, nnew = nold ? nold * 2 : 16;
+	struct fs_node **old = sh->bucket, **new;
+
+	if (sh->count < nold)
+		return 0;
+	new = calloc(nnew, sizeof(*new));
+	if (!new)
+		return old ? 0 : -ENOMEM;
+	sh->bucket = new;
+	sh->nbuckets = nnew;
+	for (size_t i = 0; i < nold; i++) {
+		struct fs_node *n = old[i], *next;
+
+		for (; n; n = next) {
+			struct fs_node **b = bucket_of(sh, node_hash(n));
+
+			next = n->hash_next;
+			n->hash_next = *b;
+			*b = n;
+		}
+	}
+	free(old);
+	return 0;
+}
+
+static void
+unhash(struct fs_shard *sh, struct fs_node *n)
+{
+	struct fs_node **p;
+
+	if (!n->hashed)
+		return;
+	p = bucket_of(sh, node_hash(n));
+	while (*p != n)
+		p = &(*p)->hash_next;
+	*p = n->hash_next;
+	n->hashed = false;
+	sh->count--;
+}
+
+static bool
+same_key(const struct fs_node *n, const struct fs_mount *m,
+	 const struct statx *stx)
+{
+	return n->ino == stx->stx_ino && n->dev == fs_statx_dev(stx) &&
+	       n->mount == m && n->type == (stx->stx_mode & S_IFMT);
+}
+
+static bool
+same_birth(const struct fs_node *n, const struct statx *stx)
+{
+	return n->has_btime && (stx->stx_mask & STATX_BTIME) &&
+	       n->btime_sec == stx->stx_btime.tv_sec &&
+	       n->btime_nsec == stx->stx_btime.tv_nsec;
+}
+
+/* May birth time stand in for the handle? */
+static bool
+is_aged(const struct fs_mount *m, const struct statx *stx,
+	const struct timespec *now)
+{
+	if (!(stx->stx_mask & STATX_BTIME) || (m->flags & FS_MOUNT_STACKED))
+		return false;
+	return now->tv_sec > stx->stx_btime.tv_sec ||
+	       (now->tv_sec == stx->stx_btime.tv_sec &&
+		now->tv_nsec > (long)stx->stx_btime.tv_nsec);
+}
+
+/* A reference for the caller and one more lookup.  Under the shard's lock. */
+static bool
+look_up(struct fs_node *n)
+{
+	if (!fs_slot_ref(&n->slot))
+		return false;	/* it is about to be freed */
+	if (n->nlookup++ == 0)
+		fs_slot_ref(&n->slot);
+	return true;
+}
+
+struct fs_node *
+fs_node_find(struct fs_session *s, const struct fs_mount *m,
+	     const struct statx *stx)
+{
+	uint64_t hash = hash_of(fs_statx_dev(stx), stx->stx_ino, m);
+	struct fs_shard *sh = shard_of(s, hash);
+	struct fs_node *n = NULL;
+
+	pthread_mutex_lock(&sh->lock);
+	if (sh->nbuckets)
+		n = *bucket_of(sh, hash);
+	for (; n; n = n->hash_next) {
+		if (!same_key(n, m, stx))
+			continue;
+		if (fs_nodefd_held(n) ||
+		    (atomic_load_explicit(&n->aged, memory_order_relaxed) &&
+		     same_birth(n, stx))) {
+			if (look_up(n))
+				break;
+		}
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return n;
+}
+
+/* The node with this handle, or that holds its fd.  Under the lock. */
+static struct fs_node *
+find_exact(struct fs_shard *sh, uint64_t hash, const struct fs_mount *m,
+	   const struct statx *stx, const struct file_handle *h)
+{
+	struct fs_node *n;
+
+	for (n = *bucket_of(sh, hash); n; n = n->hash_next) {
+		if (!same_key(n, m, stx))
+			continue;
+		if (fs_nodefd_held(n))
+			return n;
+		if (h && n->handle && fs_handle_equal(h, n->handle))
+			return n;
+	}
+	return NULL;
+}
+
+static int
+copy_handle(struct fs_node *n, const struct file_handle *h)
+{
+	size_t size = sizeof(*h) + h->handle_bytes;
+
+	n->handle = malloc(size);
+	if (!n->handle)
+		return -ENOMEM;
+	memcpy(n->handle, h, size);
+	return 0;
+}
+
+static struct fs_node *
+node_new(struct fs_session *s, struct fs_mount *m, const struct statx *stx,
+	 const struct timespec *now, const struct file_handle *h)
+{
+	struct fs_node *n = fs_table_new(&s->nodes);
+
+	if (!n)
+		return NULL;
+	n->session = s;
+	n->mount = m;
+	n->dev = fs_statx_dev(stx);
+	n->ino = stx->stx_ino;
+	n->type = stx->stx_mode & S_IFMT;
+	n->has_btime = stx->stx_mask & STATX_BTIME;
+	n->btime_sec = stx->stx_btime.tv_sec;
+	n->btime_nsec = stx->stx_btime.tv_nsec;
+	atomic_store(&n->aged, is_aged(m, stx, now));
+	if (h && copy_handle(n, h) < 0) {
+		fs_table_free(&s->nodes, &n->slot);
+		return NULL;
+	}
+	return n;
+}
+
+static void
+node_destroy(struct fs_node *n)
+{
+	free(n->handle);
+	n->handle = NULL;
+	fs_table_free(&n->session->nodes, &n->slot);
+}
+
+static void
+count_nodes(struct fs_session *s, int by)
+{
+	atomic_fetch_add_explicit(&s->nnodes, (uint64_t)(int64_t)by,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->share->nnodes, (unsigned)by,
+				  memory_order_relaxed);
+}
+
+/* Make the node and put it into the shard, whose lock is held.  Takes fd
+ * unless it returns 0 for a node with a handle: then *fd is left. */
+static int
+add_new(struct fs_session *s, struct fs_shard *sh, uint64_t hash,
+	struct fs_node *n, int *fd)
+{
+	int err = shard_grow(sh);
+
+	if (!err && !n->handle) {
+		err = fs_nodefd_give(n, *fd, true);
+		*fd = -1;
+	}
+	if (err)
+		return err;
+	n->hash_next = *bucket_of(sh, hash);
+	*bucket_of(sh, hash) = n;
+	n->hashed = true;
+	sh->count++;
+	n->nlookup = 1;
+	count_nodes(s, 1);
+	fs_slot_publish(&n->slot, 2);
+	return 0;
+}
+
+int
+fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
+	    const struct timespec *now, const struct file_handle *h, int fd,
+	    struct fs_node **node)
+{
+	struct fs_session *s = c->s;
+	uint64_t hash = hash_of(fs_statx_dev(stx), stx->stx_ino, m);
+	struct fs_shard *sh = shard_of(s, hash);
+	struct fs_node *n = NULL;
+	int err = 0;
+
+	pthread_mutex_lock(&sh->lock);
+	if (sh->nbuckets)
+		n = find_exact(sh, hash, m, stx, h);
+	if (n && look_up(n)) {
+		if (!atomic_load(&n->aged) && is_aged(m, stx, now))
+			atomic_store(&n->aged, true);
+	} else {
+		n = node_new(s, m, stx, now, h);
+		err = n ? add_new(s, sh, hash, n, &fd) : -ENOMEM;
+		if (err && n)
+			node_destroy(n);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	if (err == -ENFILE)
+		fs_count(&c->req->counters->nodes_limit, 1);
+	if (fd >= 0 && !err && n->handle)
+		fs_nodefd_give(n, fd, false);
+	else if (fd >= 0)
+		close(fd);
+	if (!err)
+		*node = n;
+	return err;
+}
+
+int
+fs_node_add_root(struct fs_session *s)
+{
+	struct fs_share *share = s->share;
+	static const struct timespec never;
+	uint64_t hash = hash_of(fs_statx_dev(&share->root_stx),
+				share->root_stx.stx_ino, share->root_mount);
+	struct fs_shard *sh = shard_of(s, hash);
+	struct fs_node *n = node_new(s, share->root_mount, &share->root_stx,
+				     &never, NULL);
+
+	if (!n || shard_grow(sh) < 0)
+		return -ENOMEM;
+	/* Held, but the share's: not counted and never dropped. */
+	atomic_store(&n->fdword, ((uint64_t)share->root_fd + 1) | 1ULL << 62);
+	n->hash_next = *bucket_of(sh, hash);
+	*bucket_of(sh, hash) = n;
+	n->hashed = true;
+	sh->count++;
+	fs_slot_publish(&n->slot, 1);
+	return 0;
+}
+
+struct fs_node *
+fs_node_get(struct fs_session *s, uint64_t id)
+{
+	return fs_table_get(&s->nodes, id);
+}
+
+void
+fs_node_put(struct fs_node *n)
+{
+	struct fs_shard *sh;
+
+	if (!fs_slot_put(&n->slot))
+		return;
+	sh = shard_of(n->session, node_hash(n));
+	pthread_mutex_lock(&sh->lock);
+	unhash(sh, n);
+	pthread_mutex_unlock(&sh->lock);
+	fs_nodefd_drop(n);
+	count_nodes(n->session, -1);
+	node_destroy(n);
+}
+
+void
+fs_node_count(struct fs_node *n)
+{
+	struct fs_shard *sh = shard_of(n->session, node_hash(n));
+
+	pthread_mutex_lock(&sh->lock);
+	look_up(n);
+	pthread_mutex_unlock(&sh->lock);
+}
+
+void
+fs_node_forget(struct fs_node *n, uint64_t nlookup)
+{
+	struct fs_shard *sh = shard_of(n->session, node_hash(n));
+	bool last;
+
+	pthread_mutex_lock(&sh->lock);
+	last = n->nlookup > 0 && nlookup >= n->nlookup;
+	n->nlookup = nlookup < n->nlookup ? n->nlookup - nlookup : 0;
+	pthread_mutex_unlock(&sh->lock);
+	if (last)
+		fs_node_put(n);
+}
+
+void
+fs_nodes_clear(struct fs_session *s)
+{
+	uint32_t end = fs_table_end(&s->nodes);
+
+	for (uint32_t i = 1; i < end; i++) {
+		struct fs_node *n = (void *)fs_table_at(&s->nodes, i);
+
+		if (!n || !fs_slot_ref(&n->slot))
+			continue;
+		fs_node_forget(n, UINT64_MAX);
+		fs_node_put(n);
+	}
+}
+
+/* A held inode without names: let go of it, nothing finds it again. */
+static void
+let_go(struct fs_shard *sh, struct fs_node *n)
+{
+	struct stat st;
+	uint64_t w = atomic_load(&n->fdword);
+
+	if (!(uint32_t)w || fstat((int)(uint32_t)w - 1, &st) < 0 ||
+	    st.st_nlink > 0)
+		return;
+	pthread_mutex_lock(&sh->lock);
+	unhash(sh, n);
+	pthread_mutex_unlock(&sh->lock);
+	fs_nodefd_drop(n);
+}
+
+void
+fs_node_removed(struct fs_session *s, const struct statx *stx)
+{
+	struct fs_mount *m = fs_mount_find(s->share, stx);
+	uint64_t hash = hash_of(fs_statx_dev(stx), stx->stx_ino, m);
+	struct fs_shard *sh = shard_of(s, hash);
+	struct fs_node *found[8], *n = NULL;
+	int nfound = 0;
+
+	if (!m)
+		return;
+	pthread_mutex_lock(&sh->lock);
+	if (sh->nbuckets)
+		n = *bucket_of(sh, hash);
+	for (; n && nfound < 8; n = n->hash_next) {
+		if (same_key(n, m, stx) && fs_node_id(n) != FUSE_ROOT_ID &&
+		    fs_slot_ref(&n->slot))
+			found[nfound++] = n;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	for (int i = 0; i < nfound; i++) {
+		n = found[i];
+		atomic_store(&n->deleted, true);
+		if (n->handle)
+			fs_nodefd_drop(n);
+		else
+			let_go(sh, n);
+		fs_node_put(n);
+	}
+}

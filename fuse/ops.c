@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of opcodes, and the one way that every request takes: copied,
+ * checked against its row, run, answered, counted.  A handler starts with
+ * checked arguments and returns a length or -errno; nothing else replies.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuse/fs.h"
+
+#define IN(x) sizeof(struct fuse_##x##_in)
+#define OUT(x) sizeof(struct fuse_##x##_out)
+#define MAKES (FS_DIR | FS_NAME | FS_WRITES | FS_CALLER)
+#define TAKES (FS_DIR | FS_WRITES)
+#define OPENED (OUT(entry) + OUT(open))
+
+/* clang-format off */
+static const struct fs_op fs_ops[FS_OPCODES] = {
+	/*                      name           in              out          flags                                      run                 show */
+	[FUSE_LOOKUP]       = { "LOOKUP",      0,              OUT(entry),  FS_DIR | FS_NAME | FS_DOTS,                fs_op_lookup,       NULL },
+	[FUSE_FORGET]       = { "FORGET",      IN(forget),     0,           FS_NOREPLY | FS_NONODE | FS_EARLY,         fs_op_forget,       fs_show_forget },
+	[FUSE_GETATTR]      = { "GETATTR",     IN(getattr),    OUT(attr),   FS_ANY_ID,                                 fs_op_getattr,      fs_show_getattr },
+	[FUSE_SETATTR]      = { "SETATTR",     IN(setattr),    OUT(attr),   FS_WRITES,                                 fs_op_setattr,      fs_show_setattr },
+	[FUSE_READLINK]     = { "READLINK",    0,              1,           FS_FD,                                     fs_op_readlink,     NULL },
+	[FUSE_SYMLINK]      = { "SYMLINK",     0,              OUT(entry),  MAKES | FS_PATH,                           fs_op_symlink,      NULL },
+	[FUSE_MKNOD]        = { "MKNOD",       IN(mknod),      OUT(entry),  MAKES,                                     fs_op_mknod,        fs_show_mknod },
+	[FUSE_MKDIR]        = { "MKDIR",       IN(mkdir),      OUT(entry),  MAKES,                                     fs_op_mkdir,        fs_show_mkdir },
+	[FUSE_UNLINK]       = { "UNLINK",      0,              0,           TAKES | FS_NAME,                           fs_op_unlink,       NULL },
+	[FUSE_RMDIR]        = { "RMDIR",       0,              0,           TAKES | FS_NAME,                           fs_op_rmdir,        NULL },
+	[FUSE_RENAME]       = { "RENAME",      IN(rename),     0,           TAKES | FS_NAME2,                          fs_op_rename,       fs_show_rename },
+	[FUSE_LINK]         = { "LINK",        IN(link),       OUT(entry),  TAKES | FS_NAME,                           fs_op_link,         fs_show_link },
+	[FUSE_OPEN]         = { "OPEN",        IN(open),       OUT(open),   0,                                         fs_op_open,         fs_show_open },
+	[FUSE_READ]         = { "READ",        IN(read),       0,           FS_FILE_FH | FS_ANY_ID,                    fs_op_read,         fs_show_read },
+	[FUSE_WRITE]        = { "WRITE",       IN(write),      OUT(write),  FS_FILE_FH | FS_ANY_ID | FS_WRITES | FS_DATA, fs_op_write,     fs_show_write },
+	[FUSE_STATFS]       = { "STATFS",      0,              OUT(statfs), FS_FD | FS_ANY_ID,                         fs_op_statfs,       NULL },
+	[FUSE_RELEASE]      = { "RELEASE",     IN(release),    0,           FS_NONODE | FS_ANY_ID,                     fs_op_release,      fs_show_fh },
+	[FUSE_FSYNC]        = { "FSYNC",       IN(fsync),      0,           FS_FILE_FH | FS_ANY_ID | FS_SLOW,          fs_op_fsync,        fs_show_fsync },
+	[FUSE_FLUSH]        = { "FLUSH",       IN(flush),      0,           FS_FILE_FH | FS_ANY_ID,                    fs_op_flush,        fs_show_fh },
+	[FUSE_INIT]         = { "INIT",        16,             OUT(init),   FS_EARLY | FS_NONODE,                      fs_op_init,         fs_show_init },
+	[FUSE_OPENDIR]      = { "OPENDIR",     IN(open),       OUT(open),   FS_DIR,                                    fs_op_opendir,      fs_show_open },
+	[FUSE_READDIR]      = { "READDIR",     IN(read),       0,           FS_DIR_FH | FS_ANY_ID,                     fs_op_readdir,      fs_show_read },
+	[FUSE_READDIRPLUS]  = { "READDIRPLUS", IN(read),       0,           FS_DIR_FH,                                 fs_op_readdirplus,  fs_show_read },
+	[FUSE_RELEASEDIR]   = { "RELEASEDIR",  IN(release),    0,           FS_NONODE | FS_ANY_ID,                     fs_op_release,      fs_show_fh },
+	[FUSE_FSYNCDIR]     = { "FSYNCDIR",    IN(fsync),      0,           FS_DIR_FH | FS_ANY_ID | FS_SLOW,           fs_op_fsync,        fs_show_fsync },
+	[FUSE_ACCESS]       = { "ACCESS",      IN(access),     0,           FS_FD,                                     fs_op_access,       fs_show_access },
+	[FUSE_CREATE]       = { "CREATE",      IN(create),     OPENED,      MAKES,                                     fs_op_create,       fs_show_create },
+	[FUSE_INTERRUPT]    = { "INTERRUPT",   IN(interrupt),  0,           FS_NOREPLY | FS_NONODE | FS_EARLY,         NULL,               NULL },
+	[FUSE_DESTROY]      = { "DESTROY",     0,              0,           FS_NONODE | FS_EARLY,                      fs_op_destroy,      NULL },
+	[FUSE_BATCH_FORGET] = { "BATCH_FORGET", IN(batch_forget), 0,        FS_NOREPLY | FS_NONODE | FS_EARLY | FS_DATA, fs_op_batch_forget, NULL },
+	[FUSE_FALLOCATE]    = { "FALLOCATE",   IN(fallocate),  0,           FS_FILE_FH | FS_ANY_ID | FS_WRITES | FS_SLOW, fs_op_fallocate, fs_show_fallocate },
+	[FUSE_RENAME2]      = { "RENAME2",     IN(rename2),    0,           TAKES | FS_NAME2,                          fs_op_rename2,      fs_show_rename2 },
+	[FUSE_LSEEK]        = { "LSEEK",       IN(lseek),      OUT(lseek),  FS_FILE_FH | FS_ANY_ID,                    fs_op_lseek,        fs_show_lseek },
+	[FUSE_COPY_FILE_RANGE] = { "COPY_FILE_RANGE", IN(copy_file_range), OUT(write), FS_FILE_FH | FS_WRITES | FS_SLOW, fs_op_copy,       fs_show_copy },
+	[FUSE_SYNCFS]       = { "SYNCFS",      IN(syncfs),     0,           FS_FD | FS_SLOW,                           fs_op_syncfs,       NULL },
+	[FUSE_TMPFILE]      = { "TMPFILE",     IN(create),     OPENED,      MAKES,                                     fs_op_tmpfile,      fs_show_create },
+	[FS_OP_STATX]       = { "STATX",       sizeof(struct fs_wire_statx_in), sizeof(struct fs_wire_statx_out), FS_ANY_ID, fs_op_statx,   NULL },
+	[FS_OP_COPY_FILE_RANGE_64] = { "COPY_FILE_RANGE_64", IN(copy_file_range), sizeof(struct fs_wire_copy64_out), FS_FILE_FH | FS_WRITES | FS_SLOW, fs_op_copy64, fs_show_copy },
+};
+/* clang-format on */
+
+const struct fs_op *
+fs_op_get(uint32_t opcode)
+{
+	return opcode < FS_OPCODES && fs_ops[opcode].name ? &fs_ops[opcode]
+							  : NULL;
+}
+
+const char *
+fs_op_name(uint32_t opcode)
+{
+	const struct fs_op *op = fs_op_get(opcode);
+
+	return op ? op->name : NULL;
+}
+
+/* ------------------------------------------------------------------ */
+/* Names and extensions. */
+
+/* One string with its NUL from *p on, before end. */
+static int
+take_string(char **p, char *end, const char **string, size_t *len)
+{
+	char *nul = memchr(*p, 0, (size_t)(end - *p));
+
+	if (!nul)
+		return -EINVAL;
+	*string = *p;
+	*len = (size_t)(nul - *p);
+	*p = nul + 1;
+	return *len ? 0 : -EINVAL;
+}
+
+static int
+take_name(char **p, char *end, bool dots, const char **name)
+{
+	size_t len;
+	int err = take_string(p, end, name, &len);
+	const char *s = *name;
+
+	if (err)
+		return err;
+	if (len > NAME_MAX)
+		return -ENAMETOOLONG;
+	if (memchr(s, '/', len))
+		return -EINVAL;
+	if (s[0] == '.' && (len == 1 || (len == 2 && s[1] == '.')))
+		return dots ? 0 : -EINVAL;
+	return 0;
+}
+
+static int
+take_target(char **p, char *end, const char **target)
+{
+	size_t len;
+	int err = take_string(p, end, target, &len);
+
+	if (err)
+		return err;
+	return len < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* The names of the row's kind, filling [p, end) to the last byte. */
+static int
+take_names(struct fs_ctx *c, char *p, char *end)
+{
+	unsigned flags = c->op->flags;
+	int err = take_name(&p, end, flags & FS_DOTS, &c->name);
+
+	if (!err && (flags & FS_NAME2))
+		err = take_name(&p, end, false, &c->name2);
+	if (!err && (flags & FS_PATH))
+		err = take_target(&p, end, &c->name2);
+	return !err && p != end ? -EINVAL : err;
+}
+
+/* The caller's groups out of an extension. */
+static int
+take_groups(struct fs_ctx *c, const char *p, size_t size)
+{
+	struct fs_wire_groups g;
+
+	if (size < sizeof(g))
+		return -EINVAL;
+	memcpy(&g, p, sizeof(g));
+	if (g.nr_groups > FS_GROUPS_MAX ||
+	    g.nr_groups * sizeof(uint32_t) > size - sizeof(g))
+		return -EINVAL;
+	memcpy(c->groups, p + sizeof(g), g.nr_groups * sizeof(uint32_t));
+	c->ngroups = g.nr_groups;
+	return 0;
+}
+
+static int
+take_extensions(struct fs_ctx *c, const char *p, size_t left)
+{
+	while (left) {
+		struct fuse_ext_header ext;
+		int err = 0;
+
+		if (left < sizeof(ext))
+			return -EINVAL;
+		memcpy(&ext, p, sizeof(ext));
+		if (ext.size < sizeof(ext) || ext.size > left ||
+		    ext.size % sizeof(uint64_t))
+			return -EINVAL;
+		if (ext.type == FS_EXT_GROUPS)
+			err = take_groups(c, p + sizeof(ext),
+					  ext.size - sizeof(ext));
+		if (err)
+			return err;
+		p += ext.size;
+		left -= ext.size;
+	}
+	return 0;
+}
+
+/*
+ * Copy what follows the header, but for file data, and check it.  The copy is
+ * followed by zeros, so that structs an older guest sends shorter are whole.
+ */
+static int
+decode(struct fs_ctx *c)
+{
+	struct fs_req *r = c->req;
+	const struct fs_op *op = c->op;
+	bool named = op->flags & (FS_NAME | FS_NAME2);
+	size_t n = op->flags & FS_DATA ? op->in : c->in_len, ext = 0;
+	char *in = c->t->in;
+	int err;
+
+	if (c->in_len < op->in)
+		return -EINVAL;
+	if (n > FS_IN_MAX) {
+		if (named)
+			return -ENAMETOOLONG;
+		n = FS_IN_MAX;
+	}
+	n = fs_iov_read(r->in, r->nin, sizeof(c->h), in, n);
+	memset(in + n, 0, 256);
+	if (!named)
+		return 0;
+	/* Without this flag the field is padding, with garbage by Windows. */
+	if (fs_session_has(c->s, FUSE_CREATE_SUPP_GROUP))
+		ext = c->h.total_extlen * sizeof(uint64_t);
+	if (ext > n - op->in)
+		return -EINVAL;
+	err = take_names(c, in + op->in, in + n - ext);
+	return err ? err : take_extensions(c, in + n - ext, ext);
+}
+
+/* ------------------------------------------------------------------ */
+/* Nodes and handles. */
+
+bool
+fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m)
+{
+	if (c->may_block || c->share->set->inline_io == CONF_INLINE_YES)
+		return false;
+	return c->share->set->inline_io == CONF_INLINE_NO ||
+	       (m->flags & FS_MOUNT_REMOTE);
+}
+
+bool
+fs_disk_defers(const struct fs_ctx *c, const struct fs_mount *m)
+{
+	return !c->may_block && !(m->flags & FS_MOUNT_MEMORY);
+}
+
+static bool
+must_defer(const struct fs_ctx *c, const struct fs_mount *m)
+{
+	return fs_mount_defers(c, m) ||
+	       ((c->op->flags & FS_SLOW) && fs_disk_defers(c, m));
+}
+
+/* The handle that the request begins with; it must be of the header's node. */
+static int
+find_handle(struct fs_ctx *c)
+{
+	uint64_t id;
+
+	memcpy(&id, c->t->in, sizeof(id));
+	c->fh = fs_handle_get(c->s, id);
+	if (!c->fh || fs_node_id(c->fh->node) != c->h.nodeid)
+		return -EBADF;
+	if (c->fh->dir != !!(c->op->flags & FS_DIR_FH))
+		return c->fh->dir ? -EISDIR : -ENOTDIR;
+	if ((c->fh->flags & O_PATH) && !(c->op->flags & FS_DIR_FH))
+		return -EACCES;
+	return must_defer(c, c->fh->node->mount) ? FS_DEFER : 0;
+}
+
+static int
+find_node(struct fs_ctx *c)
+{
+	unsigned flags = c->op->flags;
+
+	c->node = fs_node_get(c->s, c->h.nodeid);
+	if (!c->node)
+		return -ESTALE;
+	if ((flags & FS_DIR) && !S_ISDIR(c->node->type))
+		return -ENOTDIR;
+	if (must_defer(c, c->node->mount))
+		return FS_DEFER;
+	return flags & (FS_DIR | FS_FD) ? fs_node_pin(c, c->node, &c->fd) : 0;
+}
+
+int
+fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir)
+{
+	c->node2 = fs_node_get(c->s, id);
+	if (!c->node2)
+		return -ESTALE;
+	if (dir && !S_ISDIR(c->node2->type))
+		return -ENOTDIR;
+	if (must_defer(c, c->node2->mount))
+		return FS_DEFER;
+	return fs_node_pin(c, c->node2, &c->fd2);
+}
+
+/* Let go of all that a request got hold of. */
+static void
+let_go(struct fs_ctx *c)
+{
+	if (c->fh)
+		fs_handle_put(c->fh);
+	if (c->fd >= 0)
+		fs_node_unpin(c->node);
+	if (c->fd2 >= 0)
+		fs_node_unpin(c->node2);
+	if (c->node)
+		fs_node_put(c->node);
+	if (c->node2)
+		fs_node_put(c->node2);
+}
+
+static int
+become(struct fs_ctx *c)
+{
+	struct fs_cred *cred = &c->t->cred;
+
+	if (c->op->flags & FS_CALLER)
+		return fs_cred_caller(cred, c->h.uid, c->h.gid, c->ngroups,
+				      c->groups);
+	return c->op->flags & FS_ANY_ID ? 0 : fs_cred_self(cred, false);
+}
+
+/* ------------------------------------------------------------------ */
+/* Dispatch. */
+
+static bool
+is_served(struct fs_ctx *c)
+{
+	if (atomic_load_explicit(&c->s->ready, memory_order_acquire) ||
+	    (c->op->flags & FS_EARLY))
+		return true;
+	return c->h.opcode == FUSE_LOOKUP && c->h.nodeid == FUSE_ROOT_ID &&
+	       fs_init_resume(c->s);
+}
+
+/* The checks, in the order that ARCHITECTURE.md gives. */
+static int
+check(struct fs_ctx *c)
+{
+	size_t room = c->req->out_len;
+	unsigned flags;
+	int err;
+
+	if (!c->op)
+		return -ENOSYS;
+	flags = c->op->flags;
+	if (!is_served(c))
+		return -EIO;
+	err = decode(c);
+	if (err)
+		return err;
+	if ((flags & FS_WRITES) && c->share->set->readonly)
+		return -EROFS;
+	if (flags & (FS_FILE_FH | FS_DIR_FH))
+		err = find_handle(c);
+	else if (!(flags & FS_NONODE))
+		err = find_node(c);
+	if (err)
+		return err;
+	if (!(flags & FS_NOREPLY) &&
+	    room - sizeof(struct fuse_out_header) < c->op->out)
+		return -EINVAL;
+	return become(c);
+}
+
+static ssize_t
+run(struct fs_ctx *c)
+{
+	_Alignas(8) char out[sizeof(struct fs_wire_statx_out)];
+	struct fs_req *r = c->req;
+	ssize_t n = check(c);
+	const size_t head = sizeof(struct fuse_out_header);
+
+	if (n || !c->op->run)
+		return n;
+	memset(out, 0, c->op->out);
+	c->body = out;
+	n = c->op->run(c, c->t->in, out);
+	if (n <= 0 || !c->body)
+		return n;
+	if ((size_t)n > r->out_len - head)
+		return -EINVAL;
+	fs_iov_write(r->out, r->nout, head, c->body, (size_t)n);
+	return n;
+}
+
+/* Answer with a body of n bytes, which is in its place, or with -errno. */
+static ssize_t
+reply(struct fs_ctx *c, ssize_t n)
+{
+	struct fs_req *r = c->req;
+	struct fuse_out_header h = { .unique = c->h.unique };
+
+	h.len = (uint32_t)(sizeof(h) + (n > 0 ? (size_t)n : 0));
+	if (n < 0)
+		h.error = fs_is_windows(c->s) ? fs_win_error((int)n) : (int)n;
+	fs_iov_write(r->out, r->nout, 0, &h, sizeof(h));
+	return h.len;
+}
+
+static void
+count(const struct fs_req *r)
+{
+	struct fs_counters *n = r->counters;
+	uint32_t op = r->opcode < FS_OPCODES ? r->opcode : 0;
+
+	fs_count(&n->requests, 1);
+	fs_count(&n->op[op], 1);
+	if (r->error) {
+		fs_count(&n->errors, 1);
+		fs_count(&n->op_errors[op], 1);
+	}
+}
+
+/* The header, once and for all; -errno if there is nothing to answer. */
+static int
+take_header(struct fs_ctx *c)
+{
+	struct fs_req *r = c->req;
+
+	if (fs_iov_read(r->in, r->nin, 0, &c->h, sizeof(c->h)) < sizeof(c->h))
+		return -EINVAL;
+	r->opcode = c->h.opcode;
+	r->unique = c->h.unique;
+	c->op = fs_op_get(c->h.opcode);
+	if (r->out_len < sizeof(struct fuse_out_header) &&
+	    !(c->op && (c->op->flags & FS_NOREPLY)))
+		return -EINVAL;
+	return 0;
+}
+
+ssize_t
+fs_serve(struct fs_session *session, struct fs_thread *thread,
+	 struct fs_req *req)
+{
+	struct fs_ctx c;
+	ssize_t n;
+
+	memset(&c, 0, offsetof(struct fs_ctx, groups));
+	c.s = session;
+	c.share = session->share;
+	c.t = thread;
+	c.req = req;
+	c.may_block = req->flags & FS_MAY_BLOCK;
+	c.node = c.node2 = NULL;
+	c.fd = c.fd2 = -1;
+	c.fh = NULL;
+	c.body = NULL;
+	req->opcode = 0;
+	req->unique = 0;
+	req->error = take_header(&c);
+	if (req->error) {
+		fs_count(&req->counters->malformed, 1);
+		return 0;
+	}
+	if (c.h.len >= sizeof(c.h) && c.h.len <= req->in_len) {
+		c.in_len = c.h.len - sizeof(c.h);
+		n = run(&c);
+		let_go(&c);
+	} else {
+		fs_count(&req->counters->malformed, 1);
+		n = -EINVAL;
+	}
+	if (n == FS_DEFER) {
+		fs_count(&req->counters->deferred, 1);
+		return FS_DEFER;
+	}
+	if (n == FS_GONE)
+		return FS_GONE;
+	req->error = n < 0 ? (int)n : 0;
+	count(req);
+	if (c.op && (c.op->flags & FS_NOREPLY))
+		return 0;
+	return reply(&c, n);
+}
+
+/* ------------------------------------------------------------------ */
+/* Threads and counters. */
+
+int
+fs_thread_new(struct fs_thread **thread)
+{
+	struct fs_thread *t = malloc(sizeof(*t));
+	int err = t ? fs_cred_init(&t->cred) : -ENOMEM;
+
+	if (err)
+		free(t);
+	else
+		*thread = t;
+	return err;
+}
+
+void
+fs_thread_free(struct fs_thread *thread)
+{
+	if (!thread)
+		return;
+	fs_thread_relax(thread);
+	free(thread);
+}
+
+void
+fs_thread_relax(struct fs_thread *thread)
+{
+	(void)fs_cred_self(&thread->cred, false);
+}
+
+void
+fs_counters_add(struct fs_counters *to, const struct fs_counters *from)
+{
+	uint64_t *t = (uint64_t *)to;
+	const uint64_t *f = (const uint64_t *)from;
+
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*t); i++)
+		fs_count(&t[i], __atomic_load_n(&f[i], __ATOMIC_RELAXED));
+}

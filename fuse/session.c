@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A session: what one guest knows and has open.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuse/fs.h"
+
+int
+fs_session_new(struct fs_share *share, struct fs_session **session)
+{
+	struct fs_session *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->share = share;
+	for (int i = 0; i < FS_SHARDS; i++)
+		pthread_mutex_init(&s->shard[i].lock, NULL);
+	fs_table_init(&s->nodes, sizeof(struct fs_node));
+	fs_table_init(&s->handles, sizeof(struct fs_handle));
+	atomic_fetch_add(&share->nsessions, 1);
+	err = fs_node_add_root(s);
+	if (err) {
+		fs_session_free(s);
+		return err;
+	}
+	*session = s;
+	return 0;
+}
+
+void
+fs_session_clear(struct fs_session *s)
+{
+	fs_handles_clear(s);
+	fs_nodes_clear(s);
+}
+
+void
+fs_session_free(struct fs_session *s)
+{
+	if (!s)
+		return;
+	fs_session_clear(s);
+	for (int i = 0; i < FS_SHARDS; i++) {
+		free(s->shard[i].bucket);
+		pthread_mutex_destroy(&s->shard[i].lock);
+	}
+	fs_table_fini(&s->handles);
+	fs_table_fini(&s->nodes);
+	atomic_fetch_sub(&s->share->nsessions, 1);
+	free(s);
+}
+
+void
+fs_session_reset(struct fs_session *s)
+{
+	if (fs_is_windows(s) || !atomic_load(&s->ready))
+		return;
+	fs_session_clear(s);
+	atomic_store(&s->ready, false);
+}
+
+void
+fs_session_info(struct fs_session *s, struct fs_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->ready = atomic_load(&s->ready);
+	info->minor = atomic_load(&s->minor);
+	info->flags = atomic_load(&s->flags);
+	info->windows = atomic_load(&s->windows);
+	info->nodes = atomic_load(&s->nnodes);
+	info->handles = atomic_load(&s->nhandles);
+	info->node_fds = atomic_load(&s->nfds);
+}

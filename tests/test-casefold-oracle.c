@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * T34: host threads change a directory at random while others ask for names.
+ * Each host change is written down with the times before and after it, each
+ * answer with the times of request and reply.  An answer is wrong if no moment
+ * between request and reply justifies it.
+ *
+ * Each name belongs to one host thread, which alone makes and removes it; so
+ * its life is a list of changes that do not overlap.  SEED repeats a run's
+ * choices, though not its timing.
+ */
+#include "config.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "tests/casefold-test.h"
+
+enum {
+	CLASSES = 4,
+	SPELLINGS = 4,		/* also the host threads: one spelling each */
+	ASKERS = 3,
+};
+
+static const char *const spelling[CLASSES][SPELLINGS] = {
+	{ "Alpha", "ALPHA", "alpha", "aLPHA" },
+	{ "Beta.txt", "BETA.TXT", "beta.txt", "bETA.TXT" },
+	{ "\xc3\x84pfel", "\xc3\x84PFEL", "\xc3\xa4pfel", "\xc3\xa4PFEL" },
+	{ "z", "Z", "z0", "Z0" },
+};
+
+struct change {
+	int64_t before, after;
+	bool there;		/* from then on */
+};
+
+/* The life of one name, written by its host thread. */
+struct life {
+	struct change *v;
+	size_t n, size;
+};
+
+struct answer {
+	int64_t request, reply;
+	int class, asked;
+	int got;		/* spelling, or -1 = none */
+};
+
+struct asker {
+	struct answer *v;
+	size_t n;
+	unsigned seed;
+	pthread_t thread;
+};
+
+struct host {
+	int spelling;
+	unsigned seed;
+	long changes;
+	pthread_t thread;
+};
+
+static struct life life[CLASSES][SPELLINGS];
+static struct cf_share *share;
+static int dir_fd, side_fd;
+static atomic_bool stop;
+static long per_asker;
+
+static int64_t
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void
+write_down(int class, int s, int64_t before, bool is_there)
+{
+	struct life *l = &life[class][s];
+
+	if (l->n == l->size) {
+		l->size = l->size ? 2 * l->size : 1024;
+		l->v = realloc(l->v, l->size * sizeof(*l->v));
+		if (!l->v)
+			bail("memory");
+	}
+	l->v[l->n++] = (struct change){ before, now(), is_there };
+}
+
+static bool
+is_there_now(int class, int s)
+{
+	const struct life *l = &life[class][s];
+
+	return l->n && l->v[l->n - 1].there;
+}
+
+static void
+come(struct host *h, int class)
+{
+	const char *name = spelling[class][h->spelling];
+	char side[16];
+	int64_t t;
+
+	snprintf(side, sizeof(side), "s%d", h->spelling);
+	t = now();
+	switch (rand_r(&h->seed) % 4) {
+	case 0:
+		touch(dir_fd, name);
+		break;
+	case 1:
+		if (linkat(side_fd, "seed", dir_fd, name, 0))
+			bail("link");
+		break;
+	case 2:
+		if (mkdirat(dir_fd, name, 0700))
+			bail("mkdir");
+		break;
+	default:
+		touch(side_fd, side);
+		t = now();
+		if (renameat(side_fd, side, dir_fd, name))
+			bail("rename in");
+	}
+	write_down(class, h->spelling, t, true);
+}
+
+static void
+go(struct host *h, int class)
+{
+	const char *name = spelling[class][h->spelling];
+	char side[16];
+	int64_t t = now();
+
+	snprintf(side, sizeof(side), "s%d", h->spelling);
+	if (rand_r(&h->seed) % 3 == 0) {
+		if (renameat(dir_fd, name, side_fd, side))
+			bail("rename out");
+		write_down(class, h->spelling, t, false);
+		if (unlinkat(side_fd, side, 0) &&
+		    unlinkat(side_fd, side, AT_REMOVEDIR))
+			bail("unlink aside");
+		return;
+	}
+	if (unlinkat(dir_fd, name, 0) && unlinkat(dir_fd, name, AT_REMOVEDIR))
+		bail("unlink");
+	write_down(class, h->spelling, t, false);
+}
+
+static void *
+run_host(void *arg)
+{
+	struct host *h = arg;
+	struct timespec t = { 0, 0 };
+	int class;
+
+	while (!stop) {
+		class = rand_r(&h->seed) % CLASSES;
+		if (is_there_now(class, h->spelling))
+			go(h, class);
+		else
+			come(h, class);
+		h->changes++;
+		t.tv_nsec = rand_r(&h->seed) % 40000;
+		if (rand_r(&h->seed) % 3)
+			nanosleep(&t, NULL);
+	}
+	return NULL;
+}
+
+static void *
+run_asker(void *arg)
+{
+	struct asker *a = arg;
+	struct timespec t = { 0, 1000 };
+	const char *real;
+	struct answer *w;
+
+	while (a->n < (size_t)per_asker) {
+		w = &a->v[a->n++];
+		w->class = rand_r(&a->seed) % CLASSES;
+		w->asked = rand_r(&a->seed) % SPELLINGS;
+		w->request = now();
+		real = find(share, dir_fd, spelling[w->class][w->asked]);
+		w->reply = now();
+		w->got = -1;
+		for (int s = 0; *real && s < SPELLINGS; s++) {
+			if (!strcmp(real, spelling[w->class][s]))
+				w->got = s;
+		}
+		if (*real && w->got < 0)
+			w->got = SPELLINGS;	/* an errno: always wrong */
+		if (rand_r(&a->seed) % 8 == 0)
+			nanosleep(&t, NULL);
+	}
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ */
+
+/* The last change that began before `t`; -1 if there is none. */
+static long
+last_begun(const struct life *l, int64_t t)
+{
+	size_t low = 0, high = l->n, mid;
+
+	while (low < high) {
+		mid = (low + high) / 2;
+		if (l->v[mid].before < t)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return (long)low - 1;
+}
+
+/* Could the name have been there (or not) at some moment from a to b? */
+static bool
+could_be(const struct life *l, bool is_there, int64_t a, int64_t b)
+{
+	long i = last_begun(l, b);
+
+	for (; i >= 0; i--) {
+		if (l->v[i].there == is_there)
+			return true;	/* happened in, or lasted into, it */
+		if (l->v[i].after < a)
+			return false;	/* the opposite held all the time */
+	}
+	return !is_there;		/* nothing was there at first */
+}
+
+/* Was it there for certain through all of a to b? */
+static bool
+was_there_throughout(const struct life *l, int64_t a, int64_t b)
+{
+	return !could_be(l, false, a, b);
+}
+
+/* Spellings of a class: the last two of class 3 are a class of their own. */
+static bool
+is_variant(int class, int a, int b)
+{
+	return class != 3 || a / 2 == b / 2;
+}
+
+static bool
+is_wrong(const struct answer *w)
+{
+	if (w->got >= SPELLINGS)
+		return true;
+	if (w->got >= 0 && (!is_variant(w->class, w->got, w->asked) ||
+			    !could_be(&life[w->class][w->got], true,
+				      w->request, w->reply)))
+		return true;
+	for (int s = 0; s < SPELLINGS; s++) {
+		if (!is_variant(w->class, s, w->asked) || s == w->got)
+			continue;
+		/* A name that was always there beats worse ones. */
+		if (w->got >= 0 && s != w->asked &&
+		    (w->got == w->asked ||
+		     strcmp(spelling[w->class][w->got],
+			    spelling[w->class][s]) < 0))
+			continue;
+		if (was_there_throughout(&life[w->class][s], w->request,
+					 w->reply))
+			return true;
+	}
+	return false;
+}
+
+static void
+explain(const struct answer *w)
+{
+	printf("# asked \"%s\", got \"%s\", %lld to %lld\n",
+	       spelling[w->class][w->asked],
+	       w->got < 0 ? "" : w->got < SPELLINGS
+					 ? spelling[w->class][w->got]
+					 : "an error",
+	       (long long)w->request, (long long)w->reply);
+	for (int s = 0; s < SPELLINGS; s++) {
+		const struct life *l = &life[w->class][s];
+		long i = last_begun(l, w->reply);
+
+		for (int k = 0; i >= 0 && k < 3; i--, k++) {
+			printf("#   \"%s\" %s %lld to %lld\n",
+			       spelling[w->class][s],
+			       l->v[i].there ? "came" : "went",
+			       (long long)l->v[i].before,
+			       (long long)l->v[i].after);
+		}
+	}
+}
+
+static void
+run(const char *how, const char *where, unsigned watches, unsigned seed)
+{
+	struct asker asker[ASKERS];
+	struct host host[SPELLINGS];
+	struct cf_settings set;
+	long changes = 0, wrong = 0, none = 0;
+
+	if (begin_dir(where)) {
+		tap_skip(how, strerror(errno));
+		return;
+	}
+	memset(life, 0, sizeof(life));
+	stop = false;
+	cf_settings_init(&set, CF_NT);
+	set.max_watches = watches;
+	share = new_share(&set, NULL);
+	dir_fd = new_dir("a");
+	side_fd = new_dir("b");
+	touch(side_fd, "seed");
+	for (int i = 0; i < SPELLINGS; i++) {
+		host[i] = (struct host){ .spelling = i, .seed = seed + 100 + i };
+		pthread_create(&host[i].thread, NULL, run_host, &host[i]);
+	}
+	for (int i = 0; i < ASKERS; i++) {
+		asker[i] = (struct asker){ .seed = seed + 200 + i };
+		asker[i].v = calloc(per_asker, sizeof(struct answer));
+		if (!asker[i].v)
+			bail("memory");
+		pthread_create(&asker[i].thread, NULL, run_asker, &asker[i]);
+	}
+	for (int i = 0; i < ASKERS; i++)
+		pthread_join(asker[i].thread, NULL);
+	stop = true;
+	for (int i = 0; i < SPELLINGS; i++) {
+		pthread_join(host[i].thread, NULL);
+		changes += host[i].changes;
+	}
+	for (int i = 0; i < ASKERS; i++) {
+		for (size_t k = 0; k < asker[i].n; k++) {
+			none += asker[i].v[k].got < 0;
+			if (is_wrong(&asker[i].v[k]) && wrong++ < 3)
+				explain(&asker[i].v[k]);
+		}
+		free(asker[i].v);
+	}
+	is_int(wrong, 0, "T34 %s: %ld answers (%ld of them none), "
+	       "%ld host changes, wrong answers", how, ASKERS * per_asker, none,
+	       changes);
+	for (int c = 0; c < CLASSES; c++) {
+		for (int s = 0; s < SPELLINGS; s++)
+			free(life[c][s].v);
+	}
+	cf_share_free(share);
+	close(dir_fd);
+	close(side_fd);
+	end_dir();
+}
+
+int
+main(void)
+{
+	unsigned seed = (unsigned)(getenv("SEED") ? atol(getenv("SEED")) : 1);
+
+	printf("# SEED=%u\n", seed);
+	per_asker = tap_scaled(20000) / ASKERS;
+	run("watched", NULL, 8192, seed);
+	run("tmpfs, watched", "/dev/shm", 8192, seed);
+	run("not watched", NULL, 0, seed);
+	run("tmpfs, not watched", "/dev/shm", 0, seed);
+	return tap_done();
+}

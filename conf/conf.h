@@ -76,6 +76,24 @@ void conf_print_share(const struct conf_share *share, FILE *out);
 /* The key table as the body of gatewayd.conf(5): mdoc list items. */
 void conf_print_manual(FILE *out);
 
+/* When a changed value is put to use. */
+enum conf_reload {
+	CONF_LIVE,		/* at once */
+	CONF_NEXT,		/* by the guest's next connection */
+	CONF_RESTART,
+};
+
+/*
+ * Call `fn` for each key whose value differs.  Returns how many do, or
+ * -ENOMEM.
+ */
+typedef void conf_diff_fn(void *ctx, const char *key, enum conf_reload when);
+int conf_share_diff(const struct conf_share *a, const struct conf_share *b,
+		    conf_diff_fn *fn, void *ctx);
+int conf_gateway_diff(const struct conf_gateway *a,
+		      const struct conf_gateway *b, conf_diff_fn *fn,
+		      void *ctx);
+
 /*
  * A tag as it stands in a path: bytes up to 0x20, '%' and '/' become %XX.
  * Returns an allocated string or NULL.

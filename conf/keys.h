@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "conf/conf.h"
+
 enum conf_type {
 	CONF_STRING,		/* char * */
 	CONF_PATH,		/* char *, absolute, without "." and "//" */
@@ -35,13 +37,6 @@ enum {
 	CONF_IN_GATEWAY = 1 << 0,
 	CONF_IN_DEFAULTS = 1 << 1,
 	CONF_IN_SHARE = 1 << 2,
-};
-
-/* When a changed value is put to use. */
-enum conf_reload {
-	CONF_LIVE,
-	CONF_NEXT,		/* by the guest's next connection */
-	CONF_RESTART,
 };
 
 struct conf_choice {

@@ -97,6 +97,7 @@ struct conf_gateway {
 	char *control_group;	/* "" = our own group */
 	unsigned control_mode;
 	char *admin_group;	/* "" = none but root and the daemon's user */
+	gid_t admin_gid;	/* its number; (gid_t)-1 when there is none */
 	unsigned log_level;	/* enum conf_log */
 	unsigned thread_pool_size;	/* workers; 0 = by the number of CPUs */
 	unsigned max_threads;	/* queue threads of all shares together */

@@ -3,8 +3,9 @@
  * The structs and functions that the files of fuse/ share.  Nothing outside
  * this folder includes it.
  *
- * Who may touch what: a share's settings never change; everything else is
- * shared by the threads that serve its sessions and is atomic or has a lock.
+ * Who may touch what: a set of settings never changes, but a share may go over
+ * to another (fs_share_set); everything else is shared by the threads that
+ * serve its sessions and is atomic or has a lock.
  * Locks are taken in this order and never the other way round:
  *
  *	handle.stream -> share.mounts_lock -> shard.lock -> share.lru_lock
@@ -115,13 +116,13 @@ struct fs_list {
 };
 
 struct fs_share {
-	const struct conf_share *set;
+	const struct conf_share *_Atomic set;	/* fs_share_set() */
 	int root_fd;		/* O_PATH */
 	int proc_fd;		/* /proc/self/fd, or -1 */
 	struct statx root_stx;
 	struct fs_mount *root_mount;
 	bool privileged;	/* may act as other users */
-	unsigned max_fds, max_open;
+	_Atomic unsigned max_fds, max_open;
 
 	pthread_mutex_t mounts_lock;
 	_Atomic(struct fs_mount *) mounts;

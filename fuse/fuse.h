@@ -66,6 +66,11 @@ int fs_share_new(const struct conf_share *set, struct fs_share **share,
 		 char *why, size_t size);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
+/*
+ * Go over to `set`, which differs from the settings before in live keys only.
+ * Other threads may be serving; both stay valid until fs_share_free().
+ */
+void fs_share_set(struct fs_share *share, const struct conf_share *set);
 
 int fs_session_new(struct fs_share *share, struct fs_session **session);
 /* No thread may be serving it.  Closes every file, forgets every node. */

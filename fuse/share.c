@@ -78,6 +78,14 @@ open_root(struct fs_share *share, char *why, size_t size)
 	return err;
 }
 
+void
+fs_share_set(struct fs_share *s, const struct conf_share *set)
+{
+	s->max_fds = budget(set->max_fds, 2);
+	s->max_open = budget(set->max_open_files, 4);
+	s->set = set;
+}
+
 int
 fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 	     size_t size)
@@ -89,11 +97,9 @@ fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 		say(why, size, "out of memory");
 		return -ENOMEM;
 	}
-	s->set = set;
 	s->root_fd = -1;
 	s->privileged = fs_cred_can_switch();
-	s->max_fds = budget(set->max_fds, 2);
-	s->max_open = budget(set->max_open_files, 4);
+	fs_share_set(s, set);
 	pthread_mutex_init(&s->mounts_lock, NULL);
 	pthread_mutex_init(&s->lru_lock, NULL);
 	s->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);

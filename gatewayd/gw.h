@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon's own structs.  main() makes one struct gw and hands it down.
+ *
+ * Threads: the control thread (libevent) owns everything here unless a comment
+ * says otherwise.  Queue threads serve the rings of one session, pool threads
+ * serve requests that may wait for a disk; both speak to the control thread by
+ * gw_post().
+ */
+#ifndef GATEWAYD_GW_H
+#define GATEWAYD_GW_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+
+#include "conf/conf.h"
+#include "fuse/fuse.h"
+#include "gatewayd/log.h"
+#include "vhost/vhost.h"
+
+struct ctl;
+struct gw;
+struct job;
+struct pool;
+struct session;
+struct share;
+
+/* A message to the control thread; embedded in what it is about. */
+struct gw_msg {
+	STAILQ_ENTRY(gw_msg) link;
+	void (*run)(struct gw *gw, struct gw_msg *msg);
+	bool posted;			/* under gw->mail_lock */
+};
+
+struct gw {
+	struct event_base *base;
+	struct conf_source source;	/* where the configuration comes from */
+	struct conf *conf;		/* in use */
+	TAILQ_HEAD(, share) shares;
+	struct pool *pool;
+	struct ctl *ctl;
+	struct event *signals[3];
+	struct event *stop_timer;
+	time_t started;			/* CLOCK_MONOTONIC, seconds */
+	bool stopping;
+	int exit_status;
+
+	pthread_mutex_t mail_lock;
+	STAILQ_HEAD(, gw_msg) mail;	/* under mail_lock */
+	int mail_fd;			/* eventfd */
+	struct event *mail_event;
+
+	atomic_int pollers;		/* threads that poll just now */
+	atomic_int poll_max;		/* how many may */
+	unsigned nthreads;		/* queue threads running */
+	uint64_t next_session;		/* number of the next session */
+};
+
+/* A listening socket and its name. */
+struct gw_socket {
+	int fd;				/* -1 when not listening */
+	char *path;
+	dev_t dev;			/* of the name: is it still ours? */
+	ino_t ino;
+};
+
+/* One mount tag. */
+struct share {
+	TAILQ_ENTRY(share) link;
+	struct gw *gw;
+	struct conf_share *conf;	/* held */
+	struct fs_share *fs;		/* NULL when the directory failed */
+	char *failed;			/* why it is not served, or NULL */
+	bool retired;			/* replaced or removed; its guests may stay */
+	struct conf_share **older;	/* held: settings that were live before */
+	size_t nolder;
+	struct gw_socket sock;
+	struct event *listen_event;
+	struct event *listen_retry;	/* accept goes on after EMFILE */
+	TAILQ_HEAD(, session) sessions;
+	unsigned nsessions;
+	uint64_t sessions_total;
+	uint64_t refused;		/* frontends turned away */
+	struct log_limit limit;		/* for what frontends and guests cause */
+
+	pthread_mutex_t lock;
+	struct fs_counters past;	/* under lock: of threads that ended, of pool jobs */
+
+	/* The pool's own, under its lock. */
+	STAILQ_HEAD(, job) jobs;
+	TAILQ_ENTRY(share) ready;
+	bool is_ready;
+	unsigned njobs, nrunning;
+};
+
+/* A request queue's thread. */
+struct qthread {
+	struct session *session;
+	struct vh_queue *queue;		/* its own */
+	pthread_t thread;
+	int wake_fd;			/* eventfd */
+	struct gw_msg msg;		/* "I have stopped" */
+	bool joined;
+	struct fs_counters counters;	/* written by the thread, read by any */
+	atomic_ullong polls, poll_hits;	/* looks at the ring that found work */
+
+	pthread_mutex_t lock;
+	struct vh_queue *hiprio;	/* under lock: also to be served, or NULL */
+	bool stop;			/* under lock */
+	atomic_bool attention;		/* one of the above has changed */
+};
+
+/* What a session keeps per queue. */
+struct squeue {
+	struct session *session;
+	struct vh_queue *queue;
+	struct qthread *thread;		/* that serves it, NULL = control thread */
+	struct event *kick;		/* while the control thread serves it */
+	struct event *stop_timer;	/* the stop waits this long for jobs */
+	unsigned inflight;		/* session->lock: requests of it in the pool */
+	bool running;			/* between queue_start and vh_queue_stopped */
+	bool stopping;			/* queue_stop was asked */
+	bool released;			/* session->lock: and no thread serves it */
+	struct gw_msg drained;		/* a pool thread: inflight became 0 */
+	struct gw_msg dropped;		/* a queue thread: hiprio is given back */
+};
+
+/* One connected front end. */
+struct session {
+	TAILQ_ENTRY(session) link;
+	struct share *share;
+	struct conf_share *conf;	/* held: as it was when it connected */
+	uint64_t id;
+	struct vh_conn *conn;
+	struct fs_session *fs;
+	struct event *event;		/* the socket is readable */
+	struct event *silent;		/* nothing was ever said */
+	struct ucred peer;
+	time_t since;
+	bool heard;
+	bool ending;			/* changed under lock */
+	struct squeue queue[VH_QUEUES_MAX];
+
+	pthread_mutex_t lock;
+	unsigned njobs;			/* under lock: requests in the pool */
+	char broken[160];		/* under lock: why a queue thread gave up */
+	struct gw_msg broken_msg;
+	struct gw_msg idle_msg;		/* the last cut-loose job has ended */
+
+	/* The control thread's own way to serve hiprio. */
+	struct fs_thread *fs_thread;
+	struct fs_counters counters;
+};
+
+/* ---- gw.c: the loop and its mail ---- */
+int gw_init(struct gw *gw);
+void gw_fini(struct gw *gw);
+void gw_post(struct gw *gw, struct gw_msg *msg);	/* any thread */
+void gw_unpost(struct gw *gw, struct gw_msg *msg);	/* before it is freed */
+void gw_stop(struct gw *gw, int status);	/* begin an orderly end */
+void gw_check_stopped(struct gw *gw);	/* a session has gone */
+void gw_set_poll_max(struct gw *gw);	/* from the configuration */
+void gw_status(struct gw *gw);		/* tell systemd how many there are */
+
+/* ---- share.c ---- */
+/*
+ * Open the directory and the socket of `conf`; nobody is accepted and the
+ * share is not in gw->shares yet.  `old` is the share whose place it will
+ * take, or NULL: a socket of the same name is then taken over.
+ */
+int share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
+		  struct share **share, char *why, size_t size);
+/* Put it to use; `old` goes the way of share_retire(). */
+void share_commit(struct share *share, struct share *old);
+/* At start: a share that fails is kept, as failed. */
+void share_start(struct gw *gw, struct conf_share *conf);
+/* Take over settings that differ in live keys only. */
+int share_apply(struct share *share, struct conf_share *conf, char *why,
+		size_t size);
+/* Stop listening; freed when its last guest has left. */
+void share_retire(struct share *share);
+void share_close(struct share *share);	/* listener gone, sessions ended */
+void share_free(struct share *share);	/* no session is left */
+void share_discard(struct share *share);	/* one that was only prepared */
+/* The share in use of that tag, else one whose guests have stayed. */
+struct share *share_find(struct gw *gw, const char *tag);
+/* Shares of one tag: the one in use and those it replaced. */
+struct share *share_of_tag(struct gw *gw, struct share *after,
+			   const char *tag);
+/* Sum of all that was ever counted for its tag. */
+void share_counters(struct share *share, struct fs_counters *sum);
+unsigned share_sessions(struct share *share);	/* of its tag */
+const char *share_state(struct share *share);
+
+/* ---- reload.c ---- */
+/*
+ * Read the configuration again and make it so, all or nothing; `dry`: only
+ * say.  What changes, or every message about why not, is added to `out` and
+ * logged.  0 or -errno with a sentence in why[size].
+ */
+int reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
+	   size_t size);
+void reload_on_signal(struct gw *gw);
+
+/* ---- listen.c ---- */
+/*
+ * Bind a listening unix socket at `path` so that nobody meets it half made:
+ * bound to a temporary name, owner and mode set, then renamed.  Replaces a
+ * socket that nobody listens on; with `replace`, one of our own too.
+ * 0 or -errno with a sentence in why[size].
+ */
+int listen_unix(const char *path, const char *user, const char *group,
+		unsigned mode, bool replace, struct gw_socket *sock, char *why,
+		size_t size);
+/* Close it and remove its name, unless that is somebody else's by now. */
+void listen_close(struct gw_socket *sock);
+/* Bind the socket of `conf`; it may replace one that the share `old` has. */
+int share_bind(const struct conf_share *conf, const struct share *old,
+	       struct gw_socket *sock, char *why, size_t size);
+int share_accept(struct share *share);	/* begin to; sock is bound */
+void share_unlisten(struct share *share);
+/* Give owner and mode of `conf` to the socket that is there. */
+int listen_own(const char *path, const char *user, const char *group,
+	       unsigned mode);
+
+/* ---- session.c ---- */
+int session_start(struct share *share, int fd, const struct ucred *peer);
+/* End it: `why` is logged when it is not NULL. */
+void session_end(struct session *s, const char *why);
+/* Free it if it has ended and nothing uses it any more. */
+void session_reap(struct session *s);
+/* Watch the socket, or not while a reply is held back. */
+void session_watch(struct session *s);
+/* Any thread: this session cannot go on. */
+void session_broken(struct session *s, const char *why);
+/* Any thread: a request of queue `index` goes to the pool, has ended. */
+void session_job_begin(struct session *s, unsigned index);
+void session_job_end(struct session *s, unsigned index);
+
+/* ---- queue.c: started and stopped rings ---- */
+extern const struct vh_ops session_vh_ops;
+void squeue_init(struct session *s);
+void squeue_fini(struct session *s);
+bool squeue_is_idle(const struct session *s);
+
+/* ---- worker.c: queue threads ---- */
+int qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
+		  struct qthread **t);
+void qthread_attend(struct qthread *t);		/* look at your fields */
+void qthread_join(struct qthread *t);		/* after its message came */
+void qthread_free(struct qthread *t);
+/*
+ * Serve what waits on `q` in one batch.  Number of requests taken, or -errno
+ * after session_broken().
+ */
+int serve_batch(struct session *s, struct vh_queue *q, struct fs_thread *ft,
+		struct fs_counters *counters, struct iovec *iov);
+#define SERVE_BATCH 64
+
+/* ---- pool.c: requests that may wait ---- */
+int pool_new(struct gw *gw, unsigned size, struct pool **pool);
+/* Ends idle threads; false if some are stuck in a request. */
+bool pool_free(struct pool *pool);
+/*
+ * Give the request in `c` and `req` to the pool; copies what it needs.
+ * 0, or -ENOMEM.  Waits while the share has too much waiting already, unless
+ * *stop becomes true.
+ */
+int pool_submit(struct pool *pool, struct session *s, struct vh_queue *q,
+		struct vh_chain *c, const struct fs_req *req,
+		atomic_bool *stop);
+struct pool_info {
+	unsigned threads, idle, size;
+	unsigned waiting;
+};
+void pool_info(struct pool *pool, struct pool_info *info);
+void pool_share_init(struct share *share);
+
+/* ---- privs.c ---- */
+void privs_raise_nofile(uint64_t want);
+int privs_drop(void);
+
+/* ---- notify.c ---- */
+void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- ctl.c, tree.c, stats.c ---- */
+int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);
+void ctl_free(struct ctl *ctl);
+int ctl_apply(struct ctl *ctl);	/* owner and mode from the configuration */
+
+uint64_t now_us(void);			/* CLOCK_MONOTONIC */
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* The log: see log.h.  Each line is one write(2), so lines never mix. */
+#include "gatewayd/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_BURST 10
+#define LOG_EVERY_US 1000000
+
+static int log_fd = 2;
+static enum conf_log log_level = CONF_LOG_INFO;
+
+static const struct {
+	const char *name;
+	int priority;		/* as in syslog(3) */
+} levels[] = {
+	[CONF_LOG_ERROR] = { "error", 3 },
+	[CONF_LOG_WARN] = { "warn", 4 },
+	[CONF_LOG_INFO] = { "info", 6 },
+	[CONF_LOG_DEBUG] = { "debug", 7 },
+};
+
+int
+log_open(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
+		      0640);
+
+	if (fd < 0)
+		return -errno;
+	log_fd = fd;
+	return 0;
+}
+
+void
+log_set_level(enum conf_log level)
+{
+	log_level = level;
+}
+
+/* Is standard error the journal?  systemd.exec(5), $JOURNAL_STREAM. */
+static bool
+is_journal(void)
+{
+	const char *env = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	if (!env || log_fd != 2 || sscanf(env, "%llu:%llu", &dev, &ino) != 2)
+		return false;
+	return !fstat(2, &st) && st.st_dev == dev && st.st_ino == ino;
+}
+
+/* A guest's or a client's bytes must not forge lines. */
+static void
+clean(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
+static void
+vlog(enum conf_log level, unsigned skipped, const char *fmt, va_list ap)
+{
+	char line[1024];
+	ssize_t done;
+	int n;
+
+	if (level > log_level)
+		return;
+	if (is_journal())
+		n = snprintf(line, sizeof(line), "<%d>",
+			     levels[level].priority);
+	else
+		n = snprintf(line, sizeof(line), "gatewayd: %s: ",
+			     levels[level].name);
+	vsnprintf(line + n, sizeof(line) - 1 - (size_t)n, fmt, ap);
+	clean(line);
+	n = (int)strlen(line);
+	if (skipped)
+		n += snprintf(line + n, sizeof(line) - 1 - (size_t)n,
+			      " (%u like it not shown)", skipped);
+	if (n > (int)sizeof(line) - 2)
+		n = (int)sizeof(line) - 2;
+	line[n++] = '\n';
+	done = write(log_fd, line, (size_t)n);
+	(void)done;		/* where could that be reported? */
+}
+
+#define DEFINE_LOG(name, level)                                              \
+	void name(const char *fmt, ...)                                      \
+	{                                                                    \
+		va_list ap;                                                  \
+									     \
+		va_start(ap, fmt);                                           \
+		vlog(level, 0, fmt, ap);                                     \
+		va_end(ap);                                                  \
+	}
+
+DEFINE_LOG(log_error, CONF_LOG_ERROR)
+DEFINE_LOG(log_warn, CONF_LOG_WARN)
+DEFINE_LOG(log_info, CONF_LOG_INFO)
+DEFINE_LOG(log_debug, CONF_LOG_DEBUG)
+
+static uint64_t
+clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* A token bucket in one number: the time at which it would be empty. */
+static bool
+limit_passes(struct log_limit *limit)
+{
+	unsigned long long now = clock_us(), next, from;
+
+	next = atomic_load(&limit->next_us);
+	do {
+		from = next > now ? next : now;
+		if (from - now > (LOG_BURST - 1) * (uint64_t)LOG_EVERY_US) {
+			atomic_fetch_add(&limit->skipped, 1);
+			return false;
+		}
+	} while (!atomic_compare_exchange_weak(&limit->next_us, &next,
+					       from + LOG_EVERY_US));
+	return true;
+}
+
+void
+log_limited(struct log_limit *limit, enum conf_log level, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (level > log_level || !limit_passes(limit))
+		return;
+	va_start(ap, fmt);
+	vlog(level, atomic_exchange(&limit->skipped, 0), fmt, ap);
+	va_end(ap);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One event a line on standard error: tag, words, key=value.  Under the
+ * journal each line begins with its priority as <N>; elsewhere with the level
+ * in words.  May be called by any thread.
+ */
+#ifndef GATEWAYD_LOG_H
+#define GATEWAYD_LOG_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "conf/share.h"
+
+/* Log to `path` (appended) instead of standard error.  0 or -errno. */
+int log_open(const char *path);
+void log_set_level(enum conf_log level);
+
+#define LOG_FMT __attribute__((format(printf, 1, 2)))
+void log_error(const char *fmt, ...) LOG_FMT;	/* someone must act */
+void log_warn(const char *fmt, ...) LOG_FMT;
+void log_info(const char *fmt, ...) LOG_FMT;	/* a share changes state */
+void log_debug(const char *fmt, ...) LOG_FMT;
+
+/*
+ * For what a guest or a front end can cause: ten lines at once, then one a
+ * second; the next line that gets through tells how many did not.
+ */
+struct log_limit {
+	atomic_ullong next_us;		/* when the bucket has room again */
+	atomic_uint skipped;
+};
+void log_limited(struct log_limit *limit, enum conf_log level, const char *fmt,
+		 ...) __attribute__((format(printf, 3, 4)));
+
+#endif

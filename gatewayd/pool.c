@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker pool: requests that may wait for a disk.  One pool for all
+ * shares, bounded; no share holds more than a quarter of it, so that a hung
+ * disk below one share leaves threads to the others.
+ *
+ * A job owns private copies of the request and of the room for the reply: the
+ * guest memory of a request that hangs can be taken away (vh_chain_finish()).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gatewayd/gw.h"
+
+#define POOL_SIZE 64		/* when thread_pool_size is 0 */
+#define JOB_MAX (1088 << 10)	/* bytes of a request, of a reply: 1 MiB and headers */
+#define SHARE_WAITING 128	/* jobs of one share that may wait */
+#define IDLE_S 10		/* a thread without work ends */
+
+struct job {
+	STAILQ_ENTRY(job) link;
+	struct session *session;
+	struct vh_queue *queue;
+	struct vh_chain chain;	/* iov is the job's copy */
+	struct iovec in, out;	/* private */
+	unsigned flags;
+};
+
+struct pool {
+	struct gw *gw;
+	pthread_mutex_t lock;
+	pthread_cond_t work;	/* a job waits, or quit */
+	pthread_cond_t room;	/* a share may submit again; a thread ended */
+	TAILQ_HEAD(, share) ready;	/* shares with a job that may run */
+	unsigned size, nthreads, nidle, per_share, waiting;
+	bool quit;
+};
+
+void
+pool_share_init(struct share *share)
+{
+	STAILQ_INIT(&share->jobs);
+}
+
+/* Under the lock: put the share in line if a job of it may run. */
+static void
+make_ready(struct pool *p, struct share *share)
+{
+	if (share->is_ready || share->njobs == 0 ||
+	    share->nrunning >= p->per_share)
+		return;
+	share->is_ready = true;
+	TAILQ_INSERT_TAIL(&p->ready, share, ready);
+	pthread_cond_signal(&p->work);
+}
+
+/* Under the lock: the next job, the shares taking turns. */
+static struct job *
+take_job(struct pool *p)
+{
+	struct share *share = TAILQ_FIRST(&p->ready);
+	struct job *job;
+
+	if (!share)
+		return NULL;
+	TAILQ_REMOVE(&p->ready, share, ready);
+	share->is_ready = false;
+	job = STAILQ_FIRST(&share->jobs);
+	STAILQ_REMOVE_HEAD(&share->jobs, link);
+	if (share->njobs-- == SHARE_WAITING)
+		pthread_cond_broadcast(&p->room);
+	p->waiting--;
+	share->nrunning++;
+	make_ready(p, share);
+	return job;
+}
+
+static void
+run_job(struct job *job, struct fs_thread *ft)
+{
+	struct session *s = job->session;
+	struct fs_counters counters;
+	struct fs_req req = {
+		.in = &job->in,
+		.nin = 1,
+		.in_len = job->in.iov_len,
+		.out = &job->out,
+		.nout = job->out.iov_len > 0,
+		.out_len = job->out.iov_len,
+		.flags = job->flags | FS_MAY_BLOCK,
+		.counters = &counters,
+	};
+	ssize_t n;
+
+	memset(&counters, 0, sizeof(counters));
+	n = fs_serve(s->fs, ft, &req);
+	fs_thread_relax(ft);
+	pthread_mutex_lock(&s->share->lock);
+	fs_counters_add(&s->share->past, &counters);
+	pthread_mutex_unlock(&s->share->lock);
+	vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
+			n > 0 ? (size_t)n : 0);
+}
+
+static void
+finish_job(struct pool *p, struct job *job)
+{
+	struct session *s = job->session;
+	struct share *share = s->share;
+	unsigned index = vh_queue_index(job->queue);
+
+	free(job);
+	pthread_mutex_lock(&p->lock);
+	share->nrunning--;
+	make_ready(p, share);
+	pthread_mutex_unlock(&p->lock);
+	session_job_end(s, index);	/* s and share may be gone after this */
+}
+
+/* Under the lock.  False when this thread has nothing to do any more. */
+static bool
+wait_for_job(struct pool *p)
+{
+	struct timespec until;
+	int err;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += IDLE_S;
+	p->nidle++;
+	err = pthread_cond_timedwait(&p->work, &p->lock, &until);
+	p->nidle--;
+	return !p->quit && (err != ETIMEDOUT || !TAILQ_EMPTY(&p->ready));
+}
+
+static void *
+pool_main(void *arg)
+{
+	struct pool *p = arg;
+	struct fs_thread *ft = NULL;
+	struct job *job;
+	bool go_on = !fs_thread_new(&ft);
+
+	pthread_mutex_lock(&p->lock);
+	while (go_on) {
+		job = take_job(p);
+		if (!job) {
+			go_on = wait_for_job(p);
+			continue;
+		}
+		pthread_mutex_unlock(&p->lock);
+		run_job(job, ft);
+		finish_job(p, job);
+		pthread_mutex_lock(&p->lock);
+	}
+	p->nthreads--;
+	pthread_cond_broadcast(&p->room);
+	pthread_mutex_unlock(&p->lock);
+	if (ft)
+		fs_thread_free(ft);
+	return NULL;
+}
+
+/* Under the lock: another thread if all are busy. */
+static void
+grow(struct pool *p)
+{
+	sigset_t all, old;
+	pthread_t thread;
+
+	if (p->nidle > 0 || p->nthreads >= p->size)
+		return;
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (!pthread_create(&thread, NULL, pool_main, p)) {
+		pthread_setname_np(thread, "pool");
+		pthread_detach(thread);
+		p->nthreads++;
+	} else if (p->nthreads == 0) {
+		log_error("no thread for requests that wait for a disk");
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static size_t
+copy_in(char *to, size_t size, const struct iovec *iov, unsigned n)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < n && done < size; i++) {
+		size_t len = iov[i].iov_len;
+
+		if (len > size - done)
+			len = size - done;
+		memcpy(to + done, iov[i].iov_base, len);
+		done += len;
+	}
+	return done;
+}
+
+/* One allocation: the job, its pieces of guest memory, request, reply. */
+static struct job *
+job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
+	const struct fs_req *req)
+{
+	size_t in = req->in_len < JOB_MAX ? req->in_len : JOB_MAX;
+	size_t out = req->out_len < JOB_MAX ? req->out_len : JOB_MAX;
+	size_t pieces = (size_t)(c->nin + c->nout) * sizeof(struct iovec);
+	struct job *job = malloc(sizeof(*job) + pieces + in + out);
+	char *buf;
+
+	if (!job)
+		return NULL;
+	job->session = s;
+	job->queue = q;
+	job->chain = *c;
+	job->chain.iov = (struct iovec *)(job + 1);
+	memcpy(job->chain.iov, c->iov, pieces);
+	buf = (char *)(job + 1) + pieces;
+	job->in.iov_base = buf;
+	job->in.iov_len = copy_in(buf, in, req->in, req->nin);
+	job->out.iov_base = buf + in;
+	job->out.iov_len = out;
+	job->flags = req->flags;
+	return job;
+}
+
+/* Under the lock: back-pressure.  The ring fills while we wait here. */
+static void
+wait_for_room(struct pool *p, struct share *share, atomic_bool *stop)
+{
+	struct timespec until;
+
+	while (stop && share->njobs >= SHARE_WAITING && !atomic_load(stop)) {
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 50000000;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		pthread_cond_timedwait(&p->room, &p->lock, &until);
+	}
+}
+
+int
+pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
+	    struct vh_chain *c, const struct fs_req *req, atomic_bool *stop)
+{
+	struct share *share = s->share;
+	struct job *job = job_new(s, q, c, req);
+
+	if (!job)
+		return -ENOMEM;
+	vh_chain_hold(q, &job->chain);
+	session_job_begin(s, vh_queue_index(q));
+	pthread_mutex_lock(&p->lock);
+	wait_for_room(p, share, stop);
+	STAILQ_INSERT_TAIL(&share->jobs, job, link);
+	share->njobs++;
+	p->waiting++;
+	make_ready(p, share);
+	grow(p);
+	pthread_mutex_unlock(&p->lock);
+	return 0;
+}
+
+int
+pool_new(struct gw *gw, unsigned size, struct pool **out)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->gw = gw;
+	p->size = size ? size : POOL_SIZE;
+	p->per_share = p->size >= 8 ? p->size / 4 : (p->size + 1) / 2;
+	TAILQ_INIT(&p->ready);
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->work, NULL);
+	pthread_cond_init(&p->room, NULL);
+	*out = p;
+	return 0;
+}
+
+bool
+pool_free(struct pool *p)
+{
+	struct timespec until;
+	bool done;
+	int err = 0;
+
+	if (!p)
+		return true;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 1;
+	pthread_mutex_lock(&p->lock);
+	p->quit = true;
+	pthread_cond_broadcast(&p->work);
+	while (p->nthreads && !err)
+		err = pthread_cond_timedwait(&p->room, &p->lock, &until);
+	done = p->nthreads == 0;
+	pthread_mutex_unlock(&p->lock);
+	if (!done)
+		return false;	/* they still use it */
+	pthread_cond_destroy(&p->room);
+	pthread_cond_destroy(&p->work);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+	return true;
+}
+
+void
+pool_info(struct pool *p, struct pool_info *info)
+{
+	pthread_mutex_lock(&p->lock);
+	info->threads = p->nthreads;
+	info->idle = p->nidle;
+	info->size = p->size;
+	info->waiting = p->waiting;
+	pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All that is given up at start: supplementary groups and every capability
+ * that serving files does not need.  And the one limit that is raised.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "gatewayd/gw.h"
+
+/*
+ * What a file server for many users needs (capabilities(7)).  MKNOD stays
+ * where the service manager left it to us: guests may then make devices nodes,
+ * which nobody can open through a share that is mounted nodev.
+ */
+static const unsigned kept[] = {
+	CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
+	CAP_FSETID, CAP_SETGID, CAP_SETUID, CAP_SETFCAP, CAP_MKNOD,
+};
+
+static unsigned long long
+read_nr_open(void)
+{
+	unsigned long long n = 1048576;
+	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
+
+	if (f) {
+		if (fscanf(f, "%llu", &n) != 1)
+			n = 1048576;
+		fclose(f);
+	}
+	return n;
+}
+
+void
+privs_raise_nofile(uint64_t want)
+{
+	unsigned long long most = read_nr_open();
+	struct rlimit rl, old;
+
+	if (!want || getrlimit(RLIMIT_NOFILE, &old))
+		return;
+	rl.rlim_cur = want < most ? want : most;
+	rl.rlim_max = old.rlim_max > rl.rlim_cur ? old.rlim_max : rl.rlim_cur;
+	if (!setrlimit(RLIMIT_NOFILE, &rl))
+		return;
+	rl.rlim_max = old.rlim_max;
+	if (rl.rlim_cur > rl.rlim_max)
+		rl.rlim_cur = rl.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &rl))
+		rl = old;
+	if (rl.rlim_cur < want)
+		log_info("at most %llu files can be open (rlimit_nofile asks "
+			 "for %llu)", (unsigned long long)rl.rlim_cur,
+			 (unsigned long long)want);
+}
+
+int
+privs_drop(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct caps[2];
+	uint32_t keep[2] = { 0, 0 };
+
+	if (geteuid() == 0 && setgroups(0, NULL) && errno != EPERM)
+		return -errno;
+	if (syscall(SYS_capget, &head, caps))
+		return -errno;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		keep[kept[i] / 32] |= 1u << (kept[i] % 32);
+	for (int i = 0; i < 2; i++) {
+		caps[i].permitted &= keep[i];
+		caps[i].effective = caps[i].permitted;
+		caps[i].inheritable = 0;
+	}
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (syscall(SYS_capset, &head, caps))
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rings that start and stop, on the control thread: which thread serves which
+ * queue, and when a stop is complete.
+ *
+ * A request queue has a thread of its own.  Hiprio is served by the first of
+ * these threads, by the control thread while there is none.  A stop is
+ * complete when the thread has let go and the queue's requests in the pool
+ * have ended; those that do not end within STOP_S are cut loose, because an
+ * unanswered GET_VRING_BASE freezes the whole virtual machine.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gatewayd/gw.h"
+
+#define STOP_S 2
+#define HIPRIO 0
+
+static void
+queue_done(struct squeue *sq)
+{
+	struct session *s = sq->session;
+
+	if (sq->stop_timer)
+		evtimer_del(sq->stop_timer);
+	sq->running = sq->stopping = false;
+	pthread_mutex_lock(&s->lock);
+	sq->released = false;
+	pthread_mutex_unlock(&s->lock);
+	vh_queue_stopped(sq->queue);
+	session_watch(s);
+	session_reap(s);	/* may free s */
+}
+
+/* No thread serves it any more: done, or waiting for the pool. */
+static void
+queue_released(struct squeue *sq)
+{
+	struct timeval tv = { .tv_sec = STOP_S };
+	struct session *s = sq->session;
+	bool busy;
+
+	pthread_mutex_lock(&s->lock);
+	sq->released = true;
+	busy = sq->inflight > 0;
+	pthread_mutex_unlock(&s->lock);
+	if (busy && !s->ending && sq->stop_timer)
+		evtimer_add(sq->stop_timer, &tv);
+	else
+		queue_done(sq);
+}
+
+static void
+on_drained(struct gw *gw, struct gw_msg *msg)
+{
+	struct squeue *sq = (struct squeue *)((char *)msg -
+			    offsetof(struct squeue, drained));
+
+	(void)gw;
+	if (sq->stopping && sq->released)
+		queue_released(sq);
+}
+
+static void
+on_stop_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct squeue *sq = arg;
+
+	(void)fd;
+	(void)what;
+	log_limited(&sq->session->share->limit, CONF_LOG_WARN,
+		    "%s: session %llu: queue %u stopped with requests "
+		    "outstanding", sq->session->share->conf->tag,
+		    (unsigned long long)sq->session->id,
+		    vh_queue_index(sq->queue));
+	queue_done(sq);
+}
+
+/* ---- hiprio on the control thread ---- */
+
+static void
+serve_here(struct squeue *sq)
+{
+	static struct iovec iov[VH_IOV_MAX];	/* the control thread's scratch */
+	struct session *s = sq->session;
+	int n;
+
+	vh_queue_drain_kick(sq->queue);
+	do {
+		n = serve_batch(s, sq->queue, s->fs_thread, &s->counters, iov);
+	} while (n > 0 || (n == 0 && !vh_queue_arm(sq->queue)));
+	fs_thread_relax(s->fs_thread);
+	if (n < 0 && sq->kick)
+		event_del(sq->kick);
+}
+
+static void
+on_kick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	serve_here(arg);
+}
+
+static int
+take_here(struct squeue *sq)
+{
+	struct timeval tv = { .tv_usec = 10000 };
+	int fd = vh_queue_kick_fd(sq->queue);
+
+	sq->kick = event_new(sq->session->share->gw->base, fd,
+			     (fd >= 0 ? EV_READ : 0) | EV_PERSIST, on_kick, sq);
+	if (!sq->kick)
+		return -ENOMEM;
+	event_add(sq->kick, fd >= 0 ? NULL : &tv);
+	serve_here(sq);
+	return 0;
+}
+
+static void
+leave_here(struct squeue *sq)
+{
+	if (sq->kick)
+		event_free(sq->kick);
+	sq->kick = NULL;
+}
+
+/* ---- threads ---- */
+
+static struct qthread *
+first_thread(struct session *s)
+{
+	for (unsigned i = 1; i < VH_QUEUES_MAX; i++)
+		if (s->queue[i].running && !s->queue[i].stopping &&
+		    s->queue[i].thread)
+			return s->queue[i].thread;
+	return NULL;
+}
+
+/* Hiprio has lost its thread, or never had one. */
+static int
+place_hiprio(struct session *s)
+{
+	struct squeue *sq = &s->queue[HIPRIO];
+	struct qthread *t = first_thread(s);
+
+	if (!t)
+		return take_here(sq);
+	pthread_mutex_lock(&t->lock);
+	t->hiprio = sq->queue;
+	pthread_mutex_unlock(&t->lock);
+	sq->thread = t;
+	qthread_attend(t);
+	return 0;
+}
+
+static void
+on_thread_done(struct gw *gw, struct gw_msg *msg)
+{
+	struct qthread *t = (struct qthread *)((char *)msg -
+			    offsetof(struct qthread, msg));
+	struct session *s = t->session;
+	struct squeue *own = vh_queue_data(t->queue);
+	struct squeue *hiprio = &s->queue[HIPRIO];
+	bool had_hiprio = hiprio->thread == t;
+
+	qthread_join(t);
+	gw->nthreads--;
+	own->thread = NULL;
+	if (had_hiprio)
+		hiprio->thread = NULL;
+	pthread_mutex_lock(&s->share->lock);
+	fs_counters_add(&s->share->past, &t->counters);
+	pthread_mutex_unlock(&s->share->lock);
+	qthread_free(t);
+
+	if (had_hiprio && hiprio->running && !hiprio->stopping &&
+	    place_hiprio(s))
+		session_broken(s, "out of memory");
+	if (had_hiprio && hiprio->stopping)
+		queue_released(hiprio);
+	queue_released(own);	/* may free s */
+}
+
+static void
+on_dropped(struct gw *gw, struct gw_msg *msg)
+{
+	struct squeue *sq = (struct squeue *)((char *)msg -
+			    offsetof(struct squeue, dropped));
+
+	(void)gw;
+	if (!sq->thread || !sq->stopping)
+		return;
+	sq->thread = NULL;
+	queue_released(sq);
+}
+
+/* ---- callbacks of vhost/ ---- */
+
+static int
+start_thread(struct session *s, struct squeue *sq)
+{
+	struct squeue *hiprio = &s->queue[HIPRIO];
+	struct gw *gw = s->share->gw;
+	struct vh_queue *also = NULL;
+	struct qthread *t;
+	int err;
+
+	if (gw->nthreads >= gw->conf->gateway.max_threads) {
+		log_limited(&s->share->limit, CONF_LOG_WARN,
+			    "%s: session %llu: max_threads = %u queue threads "
+			    "run already", s->share->conf->tag,
+			    (unsigned long long)s->id,
+			    gw->conf->gateway.max_threads);
+		return -EAGAIN;
+	}
+	if (hiprio->running && !hiprio->stopping && !hiprio->thread) {
+		leave_here(hiprio);
+		also = hiprio->queue;
+	}
+	err = qthread_start(s, sq->queue, also, &t);
+	if (err) {
+		if (also)
+			take_here(hiprio);
+		return err;
+	}
+	t->msg.run = on_thread_done;
+	gw->nthreads++;
+	sq->thread = t;
+	if (also)
+		hiprio->thread = t;
+	return 0;
+}
+
+static int
+queue_start(void *ctx, struct vh_queue *q)
+{
+	struct session *s = ctx;
+	unsigned index = vh_queue_index(q);
+	struct squeue *sq = &s->queue[index];
+	int err;
+
+	sq->queue = q;
+	vh_queue_set_data(q, sq);
+	sq->running = true;
+	err = index == HIPRIO ? place_hiprio(s) : start_thread(s, sq);
+	if (err)
+		sq->running = false;
+	return err;
+}
+
+static void
+queue_stop(void *ctx, struct vh_queue *q)
+{
+	struct squeue *sq = vh_queue_data(q);
+	struct qthread *t = sq->thread;
+
+	(void)ctx;
+	if (sq->stopping)
+		return;
+	sq->stopping = true;
+	if (!t) {
+		leave_here(sq);
+		queue_released(sq);
+		return;
+	}
+	pthread_mutex_lock(&t->lock);
+	if (t->queue == q)
+		t->stop = true;
+	else
+		t->hiprio = NULL;
+	pthread_mutex_unlock(&t->lock);
+	qthread_attend(t);
+}
+
+static void
+queue_wake(void *ctx, struct vh_queue *q)
+{
+	struct squeue *sq = vh_queue_data(q);
+
+	(void)ctx;
+	if (!sq || !sq->running || sq->stopping)
+		return;
+	if (sq->thread)
+		qthread_attend(sq->thread);
+	else
+		serve_here(sq);
+}
+
+/* Requests that were cut loose may still look at the files: then the next
+ * INIT does what is left to do. */
+static void
+on_reset(void *ctx)
+{
+	struct session *s = ctx;
+	bool idle;
+
+	pthread_mutex_lock(&s->lock);
+	idle = s->njobs == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (idle)
+		fs_session_reset(s->fs);
+}
+
+const struct vh_ops session_vh_ops = {
+	.queue_start = queue_start,
+	.queue_stop = queue_stop,
+	.queue_wake = queue_wake,
+	.reset = on_reset,
+};
+
+void
+squeue_init(struct session *s)
+{
+	for (unsigned i = 0; i < VH_QUEUES_MAX; i++) {
+		struct squeue *sq = &s->queue[i];
+
+		sq->session = s;
+		sq->drained.run = on_drained;
+		sq->dropped.run = on_dropped;
+		sq->stop_timer = i <= s->conf->max_request_queues ?
+			evtimer_new(s->share->gw->base, on_stop_timeout, sq) :
+			NULL;
+	}
+}
+
+void
+squeue_fini(struct session *s)
+{
+	for (unsigned i = 0; i < VH_QUEUES_MAX; i++) {
+		struct squeue *sq = &s->queue[i];
+
+		gw_unpost(s->share->gw, &sq->drained);
+		gw_unpost(s->share->gw, &sq->dropped);
+		leave_here(sq);
+		if (sq->stop_timer)
+			event_free(sq->stop_timer);
+	}
+}
+
+bool
+squeue_is_idle(const struct session *s)
+{
+	for (unsigned i = 0; i < VH_QUEUES_MAX; i++)
+		if (s->queue[i].running || s->queue[i].thread)
+			return false;
+	return true;
+}

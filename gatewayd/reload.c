@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A new configuration onto running shares, tag by tag, all or nothing.
+ *
+ * Everything that can fail is done first and beside what runs: directories
+ * opened, sockets bound under temporary names.  What has not changed is not
+ * touched.  A guest keeps the settings that it connected with, but for the
+ * live keys.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gatewayd/gw.h"
+
+/* One share that is added, replaced, changed or removed. */
+struct step {
+	STAILQ_ENTRY(step) link;
+	struct share *old;		/* NULL: it is new */
+	struct conf_share *conf;	/* NULL: it goes */
+	struct share *prepared;		/* to take old's place, or NULL: live */
+};
+
+struct plan {
+	struct gw *gw;
+	struct evbuffer *out;
+	bool dry;
+	STAILQ_HEAD(, step) steps;
+	const char *tag;		/* what is compared just now */
+	enum conf_reload when;		/* the latest of its changed keys */
+};
+
+/* To whoever asked, line by line, and to the log. */
+__attribute__((format(printf, 2, 3))) static void
+say(struct plan *p, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (!p->dry)
+		log_info("reload: %s", line);
+	evbuffer_add_printf(p->out, "%s\n", line);
+}
+
+static void
+on_key(void *ctx, const char *key, enum conf_reload when)
+{
+	static const char *const words[] = {
+		[CONF_LIVE] = "at once",
+		[CONF_NEXT] = "for guests that connect from now on",
+		[CONF_RESTART] = "at the next start",
+	};
+	struct plan *p = ctx;
+
+	if (when > p->when)
+		p->when = when;
+	say(p, "%s: %s: changed, %s", p->tag, key, words[when]);
+}
+
+static int
+add_step(struct plan *p, struct share *old, struct conf_share *conf,
+	 struct step **out)
+{
+	struct step *step = calloc(1, sizeof(*step));
+
+	if (!step)
+		return -ENOMEM;
+	step->old = old;
+	step->conf = conf;
+	STAILQ_INSERT_TAIL(&p->steps, step, link);
+	*out = step;
+	return 0;
+}
+
+/* A share that had failed is tried again. */
+static int
+plan_share(struct plan *p, struct share *old, struct conf_share *conf,
+	   char *why, size_t size)
+{
+	struct step *step;
+	char reason[384] = "";
+	int n = 1, err;
+
+	p->tag = old ? old->conf->tag : conf->tag;
+	p->when = CONF_LIVE;
+	if (!old)
+		say(p, "%s: added", p->tag);
+	else if (!conf)
+		say(p, "%s: removed", p->tag);
+	else
+		n = conf_share_diff(old->conf, conf, on_key, p);
+	if (n <= 0 && !(old && old->failed))
+		return n;
+	err = add_step(p, old, conf, &step);
+	if (err || !conf || p->dry ||
+	    (old && !old->failed && p->when == CONF_LIVE &&
+	     (old->fs || !conf->enabled)))
+		return err;
+	err = share_prepare(p->gw, conf, old, &step->prepared, reason,
+			    sizeof(reason));
+	if (err)
+		snprintf(why, size, "%s: %s", p->tag, reason);
+	return err;
+}
+
+static int
+make_plan(struct plan *p, struct conf *conf, char *why, size_t size)
+{
+	struct share *share;
+	int err = 0;
+
+	TAILQ_FOREACH(share, &p->gw->shares, link)
+		if (!share->retired && !err)
+			err = plan_share(p, share,
+					 conf_find(conf, share->conf->tag),
+					 why, size);
+	for (size_t i = 0; i < conf->nshares && !err; i++) {
+		share = share_find(p->gw, conf->shares[i]->tag);
+		if (!share || share->retired)
+			err = plan_share(p, NULL, conf->shares[i], why, size);
+	}
+	p->tag = "[gateway]";
+	if (!err && conf_gateway_diff(&p->gw->conf->gateway, &conf->gateway,
+				      on_key, p) < 0)
+		err = -ENOMEM;
+	return err;
+}
+
+/* What was prepared and is not put to use goes again. */
+static void
+drop_plan(struct plan *p)
+{
+	struct step *step;
+
+	while ((step = STAILQ_FIRST(&p->steps))) {
+		STAILQ_REMOVE_HEAD(&p->steps, link);
+		if (step->prepared)
+			share_discard(step->prepared);
+		free(step);
+	}
+}
+
+static void
+apply_gateway(struct gw *gw)
+{
+	const struct conf_gateway *c = &gw->conf->gateway;
+	int err = ctl_apply(gw->ctl);
+
+	if (err)
+		log_error("%s: owner and mode: %s", c->control_socket,
+			  strerror(-err));
+	log_set_level((enum conf_log)c->log_level);
+	gw_set_poll_max(gw);
+}
+
+static void
+carry_out(struct plan *p)
+{
+	char why[256] = "";
+	struct step *step;
+
+	STAILQ_FOREACH(step, &p->steps, link) {
+		if (!step->conf)
+			share_retire(step->old);
+		else if (step->prepared)
+			share_commit(step->prepared, step->old);
+		else if (share_apply(step->old, step->conf, why, sizeof(why)))
+			log_error("%s: %s", step->conf->tag, why);
+		step->prepared = NULL;
+	}
+}
+
+int
+reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
+{
+	struct plan p = { .gw = gw, .out = out, .dry = dry };
+	char *messages = NULL;
+	struct conf *conf, *old;
+	int err = conf_load(&gw->source, &conf, &messages);
+
+	STAILQ_INIT(&p.steps);
+	if (messages)
+		evbuffer_add_printf(out, "%s", messages);
+	if (err) {
+		snprintf(why, size, "%s", messages ? messages : strerror(-err));
+		free(messages);
+		return err;
+	}
+	free(messages);
+	err = make_plan(&p, conf, why, size);
+	if (err || dry) {
+		if (err && !why[0])
+			snprintf(why, size, "%s", strerror(-err));
+		drop_plan(&p);
+		conf_free(conf);
+		return err;
+	}
+	old = gw->conf;
+	gw->conf = conf;
+	apply_gateway(gw);
+	carry_out(&p);
+	drop_plan(&p);
+	conf_free(old);
+	gw_status(gw);
+	return 0;
+}
+
+void
+reload_on_signal(struct gw *gw)
+{
+	struct evbuffer *out = evbuffer_new();
+	char why[8192] = "", *line;
+	int err;
+
+	if (!out)
+		return;
+	notify_systemd("RELOADING=1\nMONOTONIC_USEC=%llu",
+		       (unsigned long long)now_us());
+	err = reload(gw, false, out, why, sizeof(why));
+	notify_systemd("READY=1");
+	if (err) {
+		for (line = strtok(why, "\n"); line; line = strtok(NULL, "\n"))
+			log_error("reload: %s", line);
+		log_error("reload failed; the old configuration is kept");
+		notify_systemd("STATUS=Reload failed, running the old "
+			       "configuration");
+	}
+	evbuffer_free(out);
+}

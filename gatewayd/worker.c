@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Queue threads: take requests off the ring in batches, have fuse/ serve them,
+ * answer; between batches look at the ring for a while, then sleep.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "gatewayd/gw.h"
+
+#define BATCH_BYTES (256 << 10)	/* answer early after this much data */
+
+static bool
+is_broken(ssize_t n, struct session *s)
+{
+	if (n != FS_GONE)
+		return false;
+	session_broken(s, "guest memory went away while a request used it");
+	return true;
+}
+
+/*
+ * One chain to one used element.  1: *used is to be answered, 0: the pool has
+ * it, -errno: the session is broken.
+ */
+static int
+serve_one(struct session *s, struct vh_queue *q, struct fs_thread *ft,
+	  struct fs_counters *counters, struct vh_chain *c,
+	  struct vh_used *used)
+{
+	struct fs_req req = {
+		.in = c->iov,
+		.nin = c->nin,
+		.in_len = c->in_len,
+		.out = c->iov + c->nin,
+		.nout = c->nout,
+		.out_len = c->out_len,
+		.flags = vh_queue_index(q) == 0 ? FS_HIPRIO : 0,
+		.counters = counters,
+	};
+	struct squeue *sq = vh_queue_data(q);
+	ssize_t n = fs_serve(s->fs, ft, &req);
+
+	if (n == FS_DEFER) {
+		if (!pool_submit(s->share->gw->pool, s, q, c, &req,
+				 sq->thread ? &sq->thread->attention : NULL))
+			return 0;
+		n = 0;		/* out of memory: the chain is given back */
+	}
+	if (is_broken(n, s))
+		return -EFAULT;
+	used->head = c->head;
+	used->len = n > 0 ? (uint32_t)n : 0;
+	return 1;
+}
+
+int
+serve_batch(struct session *s, struct vh_queue *q, struct fs_thread *ft,
+	    struct fs_counters *counters, struct iovec *iov)
+{
+	struct vh_used used[SERVE_BATCH];
+	struct vh_chain c;
+	unsigned n = 0, taken = 0;
+	size_t bytes = 0;
+	int rc;
+
+	rc = vh_queue_sync(q);
+	while (!rc && taken < SERVE_BATCH) {
+		rc = vh_queue_pop(q, &c, iov);
+		if (rc <= 0)
+			break;
+		taken++;
+		bytes += c.in_len;
+		rc = serve_one(s, q, ft, counters, &c, &used[n]);
+		if (rc < 0)
+			break;
+		n += (unsigned)rc;
+		if (rc)
+			bytes += used[n - 1].len;
+		rc = 0;
+		if (bytes >= BATCH_BYTES) {
+			vh_queue_complete(q, used, n);
+			n = 0;
+			bytes = 0;
+		}
+	}
+	if (n)
+		vh_queue_complete(q, used, n);
+	if (rc < 0) {
+		session_broken(s, vh_queue_why(q));
+		return rc;
+	}
+	return (int)taken;
+}
+
+/* ---- polling and sleeping ---- */
+
+#define POLL_FIRST_US 8		/* the window that a lively ring begins with */
+#define POLL_YIELD_US 2		/* let somebody else run this often */
+
+/*
+ * How long to look before sleeping.  The window grows while requests come
+ * back within it and shrinks to nothing when they do not; a window that
+ * failed is tried again only after `patience` short sleeps, twice as many
+ * each time.
+ */
+struct poller {
+	uint64_t most_us, window_us;
+	unsigned patience, waited;
+};
+
+static void
+poller_missed(struct poller *p)
+{
+	p->window_us /= 2;
+	if (p->window_us >= POLL_FIRST_US)
+		return;
+	p->window_us = 0;
+	p->waited = 0;
+	if (p->patience < 1024)
+		p->patience = p->patience ? p->patience * 2 : 1;
+}
+
+static void
+poller_hit(struct poller *p, uint64_t after_us)
+{
+	p->patience = 0;
+	if (after_us * 2 > p->window_us)
+		p->window_us *= 2;
+	if (p->window_us > p->most_us)
+		p->window_us = p->most_us;
+}
+
+/* The ring was empty for so long while we slept. */
+static void
+poller_slept(struct poller *p, uint64_t us)
+{
+	if (us > p->most_us || p->window_us || ++p->waited < p->patience)
+		return;
+	p->window_us = p->most_us < POLL_FIRST_US * 4 ? p->most_us :
+		       POLL_FIRST_US * 4;
+}
+
+static bool
+any_work(struct vh_queue *a, struct vh_queue *b)
+{
+	return vh_queue_has_work(a) || (b && vh_queue_has_work(b));
+}
+
+static bool
+take_poll_slot(struct gw *gw)
+{
+	if (atomic_fetch_add_explicit(&gw->pollers, 1, memory_order_relaxed) <
+	    atomic_load_explicit(&gw->poll_max, memory_order_relaxed))
+		return true;
+	atomic_fetch_sub_explicit(&gw->pollers, 1, memory_order_relaxed);
+	return false;
+}
+
+/* Look at the rings until there is work (true) or the window ends. */
+static bool
+poll_rings(struct qthread *t, struct poller *p, struct vh_queue *hiprio)
+{
+	struct gw *gw = t->session->share->gw;
+	uint64_t begin, now, yielded;
+	bool found = false;
+
+	if (!p->window_us || !take_poll_slot(gw))
+		return false;
+	begin = now = yielded = now_us();
+	while (!found && now - begin < p->window_us &&
+	       !atomic_load_explicit(&t->attention, memory_order_relaxed)) {
+		for (int i = 0; i < 32 && !found; i++) {
+			found = any_work(t->queue, hiprio);
+			__builtin_ia32_pause();
+		}
+		now = now_us();
+		if (!found && now - yielded >= POLL_YIELD_US) {
+			sched_yield();
+			yielded = now;
+		}
+	}
+	atomic_fetch_sub_explicit(&gw->pollers, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&t->polls, 1, memory_order_relaxed);
+	if (found) {
+		atomic_fetch_add_explicit(&t->poll_hits, 1,
+					  memory_order_relaxed);
+		poller_hit(p, now - begin);
+	} else {
+		poller_missed(p);
+	}
+	return found;
+}
+
+static void
+sleep_on(struct qthread *t, struct vh_queue *hiprio)
+{
+	struct pollfd fds[3] = {
+		{ .fd = t->wake_fd, .events = POLLIN },
+		{ .fd = vh_queue_kick_fd(t->queue), .events = POLLIN },
+		{ .fd = hiprio ? vh_queue_kick_fd(hiprio) : -1,
+		  .events = POLLIN },
+	};
+	int timeout = fds[1].fd < 0 || (hiprio && fds[2].fd < 0) ? 1 : -1;
+	uint64_t n;
+
+	if (poll(fds, 3, timeout) < 0)
+		return;
+	if (fds[0].revents && read(t->wake_fd, &n, sizeof(n)) < 0)
+		return;
+	if (fds[1].revents)
+		vh_queue_drain_kick(t->queue);
+	if (fds[2].revents)
+		vh_queue_drain_kick(hiprio);
+}
+
+/* Wait until there is something to do. */
+static void
+wait_for_work(struct qthread *t, struct poller *p, struct vh_queue *hiprio,
+	      struct fs_thread *ft)
+{
+	uint64_t begin;
+
+	if (poll_rings(t, p, hiprio))
+		return;
+	fs_thread_relax(ft);
+	if (!vh_queue_arm(t->queue) || (hiprio && !vh_queue_arm(hiprio)))
+		return;
+	begin = now_us();
+	sleep_on(t, hiprio);
+	poller_slept(p, now_us() - begin);
+	vh_queue_suppress(t->queue);
+}
+
+/* A broken session is not served any more; wait for the control thread. */
+static void
+wait_for_attention(struct qthread *t)
+{
+	struct pollfd fd = { .fd = t->wake_fd, .events = POLLIN };
+	uint64_t n;
+
+	if (poll(&fd, 1, -1) > 0 && read(t->wake_fd, &n, sizeof(n)) < 0)
+		return;
+}
+
+/* Take over what the control thread has set.  False when it is time to go. */
+static bool
+attend(struct qthread *t, struct vh_queue **hiprio)
+{
+	struct session *s = t->session;
+	struct vh_queue *had = *hiprio;
+	bool stop;
+
+	atomic_store(&t->attention, false);
+	pthread_mutex_lock(&t->lock);
+	*hiprio = t->hiprio;
+	stop = t->stop;
+	pthread_mutex_unlock(&t->lock);
+	if (had && !*hiprio)
+		gw_post(s->share->gw, &s->queue[0].dropped);
+	return !stop;
+}
+
+static void
+serve_until_stopped(struct qthread *t, struct fs_thread *ft,
+		    struct iovec *iov)
+{
+	struct session *s = t->session;
+	struct poller p = { .most_us = s->conf->poll_us };
+	struct vh_queue *hiprio = NULL;
+	bool broken = false;
+
+	while (attend(t, &hiprio)) {
+		int n = 0, h = 0;
+
+		do {
+			if (hiprio)
+				h = serve_batch(s, hiprio, ft, &t->counters,
+						iov);
+			n = serve_batch(s, t->queue, ft, &t->counters, iov);
+			broken = n < 0 || h < 0;
+			if (!broken && n == 0 && h <= 0)
+				wait_for_work(t, &p, hiprio, ft);
+		} while (!broken &&
+			 !atomic_load_explicit(&t->attention,
+					       memory_order_acquire));
+		while (broken && !atomic_load(&t->attention))
+			wait_for_attention(t);
+	}
+}
+
+static void *
+qthread_main(void *arg)
+{
+	struct qthread *t = arg;
+	struct iovec *iov = malloc(VH_IOV_MAX * sizeof(*iov));
+	struct vh_queue *hiprio = NULL;
+	struct fs_thread *ft = NULL;
+
+	if (iov && !fs_thread_new(&ft)) {
+		serve_until_stopped(t, ft, iov);
+		fs_thread_free(ft);
+	} else {
+		session_broken(t->session, "out of memory");
+		while (attend(t, &hiprio))
+			wait_for_attention(t);
+	}
+	free(iov);
+	gw_post(t->session->share->gw, &t->msg);
+	return NULL;
+}
+
+int
+qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
+	      struct qthread **out)
+{
+	struct qthread *t = calloc(1, sizeof(*t));
+	sigset_t all, old;
+	char name[16];
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	t->session = s;
+	t->queue = q;
+	t->hiprio = hiprio;
+	pthread_mutex_init(&t->lock, NULL);
+	t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t->wake_fd < 0) {
+		err = -errno;
+		goto free_thread;
+	}
+	/* Signals are the control thread's; SIGBUS goes to who caused it. */
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = -pthread_create(&t->thread, NULL, qthread_main, t);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		goto close_fd;
+	snprintf(name, sizeof(name), "q%u %s", vh_queue_index(q),
+		 s->share->conf->tag);
+	pthread_setname_np(t->thread, name);
+	*out = t;
+	return 0;
+
+close_fd:
+	close(t->wake_fd);
+free_thread:
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+	return err;
+}
+
+void
+qthread_attend(struct qthread *t)
+{
+	uint64_t one = 1;
+
+	atomic_store(&t->attention, true);
+	if (write(t->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_error("%s: a queue thread cannot be woken: %s",
+			  t->session->share->conf->tag, strerror(errno));
+}
+
+void
+qthread_join(struct qthread *t)
+{
+	pthread_join(t->thread, NULL);
+}
+
+void
+qthread_free(struct qthread *t)
+{
+	gw_unpost(t->session->share->gw, &t->msg);
+	close(t->wake_fd);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Measures vhost-user-fs servers side by side: each operation, at depth 1 and
+ * 16, by every server in turn, several rounds; medians are printed.  The
+ * server runs on one CPU and the guest on another (-S: both on one).
+ *
+ *	bench [-S] [-w] [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] [-d DIR] [-o OP]
+ *	      NAME=KIND:PROGRAM...		KIND: gatewayd, virtiofsd, rust
+ */
+#include "tests/bench/bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#define SERVERS_MAX 4
+#define ROUNDS_MAX 31
+#define NDEPTHS 2
+
+static const unsigned depths[NDEPTHS] = { 1, BENCH_DEPTH_MAX };
+
+struct contender {
+	const char *name;
+	struct server server;
+	struct bench_client *client;	/* NULL: start it first */
+	char why[160];			/* of its last failure */
+};
+
+struct bench {
+	struct contender who[SERVERS_MAX];
+	unsigned nwho;
+	double seconds;			/* of one measurement */
+	unsigned rounds;
+	int server_cpu, client_cpu;
+	bool same_cpu, sleep;
+	const char *only;		/* part of an operation's name, or NULL */
+	char base[64], share[80];
+};
+
+struct outcome {			/* medians, and the floor */
+	struct bench_result r[NDEPTHS][SERVERS_MAX];
+	double floor;
+};
+
+static const struct {
+	const char *name;
+	enum server_kind kind;
+} kinds[] = {
+	{ "gatewayd", SERVER_GATEWAYD },
+	{ "virtiofsd", SERVER_VIRTIOFSD_C },
+	{ "rust", SERVER_VIRTIOFSD_RUST },
+};
+
+/* ------------------------------------------------------------------ */
+/* The share. */
+
+static int
+make_file(const char *dir, const char *name, size_t size)
+{
+	static char page[4096];
+	char path[160];
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	for (size_t at = 0; at < size && !err; at += sizeof(page))
+		if (write(fd, page, sizeof(page)) < 0)
+			err = -errno;
+	close(fd);
+	return err;
+}
+
+static int
+make_share(struct bench *b)
+{
+	int err;
+
+	if (!mkdtemp(b->base))
+		return -errno;
+	chmod(b->base, 0755);
+	snprintf(b->share, sizeof(b->share), "%s/share", b->base);
+	if (mkdir(b->share, 0755) < 0)
+		return -errno;
+	err = make_file(b->share, "data", BENCH_DATA_SIZE);
+	for (unsigned i = 0; i < BENCH_FILES && !err; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		err = make_file(b->share, name, 4096);
+	}
+	return err;
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+/* ------------------------------------------------------------------ */
+/* Servers. */
+
+static void
+give_up(struct contender *w)
+{
+	if (w->client)
+		bench_client_free(w->client);
+	w->client = NULL;
+	server_stop(&w->server);
+}
+
+static bool
+start(struct bench *b, struct contender *w)
+{
+	struct server *s = &w->server;
+	int err;
+
+	if (w->client && server_is_alive(s))
+		return true;
+	give_up(w);
+	snprintf(s->work, sizeof(s->work), "%.48s/%.12s", b->base, w->name);
+	snprintf(s->share, sizeof(s->share), "%s", b->share);
+	s->cpu = b->server_cpu;
+	if (mkdir(s->work, 0755) < 0 && errno != EEXIST)
+		err = -errno;
+	else
+		err = server_start(s);
+	if (err)
+		snprintf(w->why, sizeof(w->why), "cannot start: %s",
+			 strerror(-err));
+	else
+		err = bench_client_new(s->socket, &w->client, w->why,
+				       sizeof(w->why));
+	return err == 0;
+}
+
+/* "NAME=KIND:PROGRAM" */
+static int
+add_contender(struct bench *b, char *arg)
+{
+	struct contender *w = &b->who[b->nwho];
+	char *kind = strchr(arg, '='), *program;
+
+	if (b->nwho == SERVERS_MAX || !kind)
+		return -EINVAL;
+	*kind++ = '\0';
+	program = strchr(kind, ':');
+	if (!program || !arg[0] || strlen(program) > sizeof(w->server.program))
+		return -EINVAL;
+	*program++ = '\0';
+	w->name = arg;
+	strcpy(w->server.program, program);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (strcmp(kinds[i].name, kind))
+			continue;
+		w->server.kind = kinds[i].kind;
+		b->nwho++;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* ------------------------------------------------------------------ */
+/* Measuring. */
+
+static int
+compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The median of one field over the rounds. */
+static double
+median(const struct bench_result *r, unsigned n, size_t field)
+{
+	double v[ROUNDS_MAX];
+
+	for (unsigned i = 0; i < n; i++)
+		memcpy(&v[i], (const char *)&r[i] + field, sizeof(v[i]));
+	qsort(v, n, sizeof(v[0]), compare);
+	return n ? v[n / 2] : 0;
+}
+
+static void
+summarise(const struct bench_result *r, unsigned rounds,
+	  struct bench_result *to)
+{
+	to->done = true;
+	for (unsigned i = 0; i < rounds; i++)
+		to->done = to->done && r[i].done;
+	to->per_s = median(r, rounds, offsetof(struct bench_result, per_s));
+	to->p50 = median(r, rounds, offsetof(struct bench_result, p50));
+	to->p99 = median(r, rounds, offsetof(struct bench_result, p99));
+	to->cpu = median(r, rounds, offsetof(struct bench_result, cpu));
+}
+
+static void
+measure(struct bench *b, const struct bench_op *op, unsigned d,
+	struct outcome *o)
+{
+	static struct bench_result r[SERVERS_MAX][ROUNDS_MAX];
+	struct bench_run run = {
+		.op = op, .depth = depths[d], .seconds = b->seconds,
+		.sleep = b->sleep,
+	};
+
+	for (unsigned i = 0; i < b->rounds; i++) {
+		for (unsigned j = 0; j < b->nwho; j++) {
+			struct contender *w = &b->who[j];
+
+			r[j][i].done = false;
+			/* One failure in a row of rounds is enough. */
+			if ((i > 0 && !r[j][i - 1].done) || !start(b, w))
+				continue;
+			if (bench_client_run(w->client, &run, &w->server,
+					     &r[j][i], w->why,
+					     sizeof(w->why)))
+				give_up(w);
+		}
+	}
+	for (unsigned j = 0; j < b->nwho; j++)
+		summarise(r[j], b->rounds, &o->r[d][j]);
+}
+
+static double
+measure_floor(struct bench *b, const struct bench_op *op)
+{
+	double ns;
+
+	server_pin(b->server_cpu);
+	ns = bench_floor(op, b->share, b->seconds);
+	server_pin(b->client_cpu);
+	return ns;
+}
+
+/* ------------------------------------------------------------------ */
+/* Printing: 80 columns. */
+
+static void
+print_head(void)
+{
+	printf("%-24s %-12s %10s %9s %9s %9s\n", "", "", "requests/s",
+	       "p50 us", "p99 us", "CPU us");
+}
+
+static void
+print_outcome(struct bench *b, const struct bench_op *op, unsigned d,
+	      const struct outcome *o)
+{
+	for (unsigned j = 0; j < b->nwho; j++) {
+		const struct bench_result *r = &o->r[d][j];
+		char name[40] = "";
+
+		if (j == 0)
+			snprintf(name, sizeof(name), "%s", op->name);
+		if (j == 1)
+			snprintf(name, sizeof(name), "  depth %u", depths[d]);
+		printf("%-24s %-12.12s ", name, b->who[j].name);
+		if (r->done)
+			printf("%10.0f %9.1f %9.1f %9.2f\n", r->per_s,
+			       r->p50 / 1e3, r->p99 / 1e3, r->cpu / 1e3);
+		else
+			printf("failed: %.30s\n", b->who[j].why);
+	}
+	fflush(stdout);
+}
+
+/* One number for each server, then the others divided by the first. */
+static void
+print_table(struct bench *b, const char *title, const struct outcome *o,
+	    unsigned d, size_t field, bool with_floor)
+{
+	printf("\n%-24s %6s", title, with_floor ? "floor" : "");
+	for (unsigned j = 0; j < b->nwho; j++)
+		printf(" %9.9s", b->who[j].name);
+	for (unsigned j = 1; j < b->nwho; j++)
+		printf("  ratio");
+	printf("\n");
+	for (unsigned i = 0; i < bench_nops; i++) {
+		double v[SERVERS_MAX];
+
+		if (b->only && !strstr(bench_ops[i].name, b->only))
+			continue;
+		printf("%-24s ", bench_ops[i].name);
+		if (with_floor)
+			printf("%6.2f", o[i].floor / 1e3);
+		else
+			printf("%6s", "");
+		for (unsigned j = 0; j < b->nwho; j++) {
+			const struct bench_result *r = &o[i].r[d][j];
+
+			memcpy(&v[j], (const char *)r + field, sizeof(v[j]));
+			if (!r->done)
+				v[j] = 0;
+			if (r->done)
+				printf(" %9.2f", v[j] / 1e3);
+			else
+				printf(" %9s", "failed");
+		}
+		for (unsigned j = 1; j < b->nwho; j++)
+			if (v[j] > 0 && v[0] > 0)
+				printf(" %6.2f", v[j] / v[0]);
+			else
+				printf(" %6s", "-");
+		printf("\n");
+	}
+}
+
+static void
+print_conditions(const struct bench *b)
+{
+	struct statfs fs;
+
+	printf("server on CPU %d, guest on CPU %d, which %s; share on %s;\n"
+	       "median of %u rounds of %.2f s\n\n", b->server_cpu,
+	       b->client_cpu,
+	       b->sleep ? "sleeps until it is called" : "watches its ring",
+	       statfs(b->share, &fs) == 0 && fs.f_type == 0x01021994 ?
+	       "tmpfs" : "a disk", b->rounds, b->seconds);
+}
+
+static void
+run_all(struct bench *b)
+{
+	struct outcome *o = calloc(bench_nops, sizeof(*o));
+
+	if (!o)
+		return;
+	print_conditions(b);
+	print_head();
+	for (unsigned i = 0; i < bench_nops; i++) {
+		const struct bench_op *op = &bench_ops[i];
+
+		if (b->only && !strstr(op->name, b->only))
+			continue;
+		o[i].floor = measure_floor(b, op);
+		for (unsigned d = 0; d < NDEPTHS; d++) {
+			measure(b, op, d, &o[i]);
+			print_outcome(b, op, d, &o[i]);
+		}
+	}
+	print_table(b, "CPU us, depth 16", o, 1,
+		    offsetof(struct bench_result, cpu), true);
+	print_table(b, "CPU us, depth 1", o, 0,
+		    offsetof(struct bench_result, cpu), true);
+	print_table(b, "p50 us, depth 1", o, 0,
+		    offsetof(struct bench_result, p50), false);
+	free(o);
+}
+
+/* ------------------------------------------------------------------ */
+
+/* The first two CPUs we may use; with one only, both share it. */
+static void
+choose_cpus(struct bench *b)
+{
+	cpu_set_t set;
+
+	if (b->server_cpu < 0 && sched_getaffinity(0, sizeof(set), &set) == 0) {
+		for (int i = 0; i < CPU_SETSIZE; i++) {
+			if (!CPU_ISSET((size_t)i, &set))
+				continue;
+			if (b->server_cpu < 0)
+				b->server_cpu = i;
+			else if (b->client_cpu < 0)
+				b->client_cpu = i;
+		}
+	}
+	if (b->same_cpu || b->client_cpu < 0)
+		b->client_cpu = b->server_cpu;
+	/* On one CPU a guest that never sleeps would starve the server. */
+	if (b->client_cpu == b->server_cpu)
+		b->sleep = true;
+}
+
+static int
+usage(void)
+{
+	fprintf(stderr, "usage: bench [-S] [-w] [-t SECONDS] [-r ROUNDS] "
+			"[-c CPU,CPU]\n             [-d DIR] [-o OPERATION] "
+			"NAME=KIND:PROGRAM...\n");
+	return 2;
+}
+
+static int
+parse(struct bench *b, int argc, char **argv)
+{
+	int ch;
+
+	while ((ch = getopt(argc, argv, "Swt:r:c:d:o:")) >= 0) {
+		switch (ch) {
+		case 'S':
+			b->same_cpu = true;
+			break;
+		case 'w':
+			b->sleep = true;
+			break;
+		case 't':
+			b->seconds = atof(optarg);
+			break;
+		case 'r':
+			b->rounds = (unsigned)atoi(optarg);
+			break;
+		case 'c':
+			if (sscanf(optarg, "%d,%d", &b->server_cpu,
+				   &b->client_cpu) != 2)
+				return usage();
+			break;
+		case 'd':
+			snprintf(b->base, sizeof(b->base),
+				 "%.32s/gatewayd-bench.XXXXXX", optarg);
+			break;
+		case 'o':
+			b->only = optarg;
+			break;
+		default:
+			return usage();
+		}
+	}
+	if (optind == argc || b->seconds <= 0 || b->rounds < 1 ||
+	    b->rounds > ROUNDS_MAX)
+		return usage();
+	for (; optind < argc; optind++)
+		if (add_contender(b, argv[optind]))
+			return usage();
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct bench b = {
+		.seconds = 0.2, .rounds = 3, .server_cpu = -1,
+		.client_cpu = -1, .base = "/dev/shm/gatewayd-bench.XXXXXX",
+	};
+	int err = parse(&b, argc, argv);
+
+	if (err)
+		return err;
+	choose_cpus(&b);
+	err = make_share(&b);
+	if (err)
+		fprintf(stderr, "bench: %s: %s\n", b.base, strerror(-err));
+	else
+		run_all(&b);
+	for (unsigned i = 0; i < b.nwho; i++)
+		give_up(&b.who[i]);
+	nftw(b.base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return err ? 1 : 0;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is measured, and the floor of it: the system calls that one request
+ * cannot do without, in this process.
+ */
+#include "tests/bench/bench.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE 4096
+
+static unsigned
+next_file(void)
+{
+	static unsigned n;
+
+	return n++ % BENCH_FILES;
+}
+
+static unsigned
+stat_name(int dir, const char *name, int flags)
+{
+	struct statx st;
+
+	statx(dir, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | flags,
+	      STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &st);
+	return 1;
+}
+
+static unsigned
+floor_getattr(const struct bench_op *op, int dir)
+{
+	(void)op;
+	return stat_name(dir, "", AT_EMPTY_PATH);
+}
+
+static unsigned
+floor_lookup(const struct bench_op *op, int dir)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), op->file, next_file());
+	return stat_name(dir, name, 0);
+}
+
+static unsigned
+floor_open(const struct bench_op *op, int dir)
+{
+	char name[32];
+	int fd;
+
+	snprintf(name, sizeof(name), op->file, next_file());
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return 2;
+}
+
+static unsigned
+floor_create(const struct bench_op *op, int dir)
+{
+	int fd = openat(dir, "floor", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+			0644);
+
+	(void)op;
+	if (fd >= 0)
+		close(fd);
+	unlinkat(dir, "floor", 0);
+	return 3;
+}
+
+/* The file "data" and pages to move, opened at the first call. */
+static unsigned
+floor_io(const struct bench_op *op, int dir)
+{
+	static int fd = -1;
+	static unsigned char *pages;
+	struct iovec iov[BENCH_IO_MAX / PAGE];
+	int n = (int)(op->io / PAGE);
+	off_t at = (off_t)(next_file() % (BENCH_DATA_SIZE / op->io)) * op->io;
+
+	if (fd < 0)
+		fd = openat(dir, "data", O_RDWR | O_CLOEXEC);
+	if (!pages)
+		pages = aligned_alloc(PAGE, BENCH_IO_MAX);
+	if (fd < 0 || !pages)
+		return 1;
+	for (int i = 0; i < n; i++)
+		iov[i] = (struct iovec){ pages + i * PAGE, PAGE };
+	if ((op->opcode[0] == FUSE_READ ? preadv(fd, iov, n, at)
+					: pwritev(fd, iov, n, at)) < 0)
+		perror("data");
+	return 1;
+}
+
+/* Read a part of the directory and stat what it names. */
+static unsigned
+floor_readdir(const struct bench_op *op, int dir)
+{
+	static int fd = -1;
+	static char buf[BENCH_DIR_SIZE / 4];	/* a quarter is names */
+	unsigned count = 0;
+	long n;
+
+	(void)op;
+	if (fd < 0)
+		fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	n = syscall(SYS_getdents64, fd, buf, sizeof(buf));
+	if (n <= 0)
+		lseek(fd, 0, SEEK_SET);
+	for (long at = 0; at < n; count++) {
+		struct dirent64 *d = (void *)(buf + at);
+
+		stat_name(dir, d->d_name, 0);
+		at += d->d_reclen;
+	}
+	return count;
+}
+
+/* clang-format off */
+const struct bench_op bench_ops[] = {
+	{ "getattr",			1, { FUSE_GETATTR }, .file = "f%u", .floor = floor_getattr },
+	{ "lookup, known file",		1, { FUSE_LOOKUP }, .file = "f%u", .floor = floor_lookup },
+	{ "lookup, no such file",	1, { FUSE_LOOKUP }, .file = "none%u", .missing = true, .floor = floor_lookup },
+	{ "open, release",		2, { FUSE_OPEN, FUSE_RELEASE }, .file = "f%u", .floor = floor_open },
+	{ "create, release, unlink",	3, { FUSE_CREATE, FUSE_RELEASE, FUSE_UNLINK }, .floor = floor_create },
+	{ "read 4 KiB",			1, { FUSE_READ }, .io = 4096, .floor = floor_io },
+	{ "write 4 KiB",		1, { FUSE_WRITE }, .io = 4096, .floor = floor_io },
+	{ "read 128 KiB",		1, { FUSE_READ }, .io = 131072, .floor = floor_io },
+	{ "write 128 KiB",		1, { FUSE_WRITE }, .io = 131072, .floor = floor_io },
+	{ "readdirplus, entry",		1, { FUSE_READDIRPLUS }, .entries = true, .floor = floor_readdir },
+};
+/* clang-format on */
+
+const unsigned bench_nops = sizeof(bench_ops) / sizeof(bench_ops[0]);
+
+static double
+cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+double
+bench_floor(const struct bench_op *op, const char *path, double seconds)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	double start, used = 0;
+	unsigned long n = 0;
+
+	if (dir < 0)
+		return 0;
+	for (int i = 0; i < 100; i++)
+		op->floor(op, dir);
+	start = cpu_ns();
+	while (used < seconds * 1e9) {
+		for (int i = 0; i < 50; i++)
+			n += op->floor(op, dir);
+		used = cpu_ns() - start;
+	}
+	close(dir);
+	return used / (double)n;
+}

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -411,6 +412,20 @@ test_get_base(void)
 	raw_send(&r, VH_GET_VRING_BASE, 0, &s, sizeof s, NULL, 0);
 	vh_conn_process(r.conn);
 	ok(raw_close(&r), "closed while it waits");
+
+	/* What goes wrong after a stop must not go unnoticed. */
+	raw_open(&r, 3, NULL);
+	raw_setup(&r, RAW_FEATURES, MEM);
+	r.defer = true;
+	raw_ring(&r, 1, 128, 0);
+	raw_u64(&r, VH_SET_VRING_KICK, 1 | VH_VRING_NOFD);
+	r.start_err = -EAGAIN;
+	vh_queue_stopped(r.q[1]);
+	is_int(poll(&(struct pollfd){ .fd = vh_conn_fd(r.conn),
+				      .events = POLLIN }, 1, 0), 1,
+	       "the fd is readable when starting again failed");
+	is_int(vh_conn_process(r.conn), -EAGAIN, "%s", vh_conn_why(r.conn));
+	ok(raw_close(&r), "idle");
 }
 
 static void

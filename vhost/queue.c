@@ -45,15 +45,33 @@ void
 vh_event_signal(struct vh_event *ev)
 {
 	static const uint64_t one = 1;
-	ssize_t n;
 
-	/* EAGAIN: its counter is full, so it is signalled anyway. */
-	do
-		n = write(ev->fd, &one, sizeof one);
-	while (n < 0 && errno == EINTR);
+	/*
+	 * EAGAIN: its counter is full, so it is signalled anyway.  EINTR: a
+	 * front end made its fd block again, and filled it; our thread was
+	 * interrupted to get it out of there.
+	 */
+	if (write(ev->fd, &one, sizeof one) < 0)
+		return;
 }
 
 /* ---- what breaks a ring ---- */
+
+static void
+signal_err(struct vh_queue *q)
+{
+	struct vh_event *ev;
+
+	pthread_mutex_lock(&q->lock);
+	ev = q->err;
+	if (ev)
+		atomic_fetch_add_explicit(&ev->refs, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&q->lock);
+	if (!ev)
+		return;
+	vh_event_signal(ev);
+	vh_event_put(ev);
+}
 
 int
 vh_ring_fail(struct vh_queue *q, const char *fmt, ...)
@@ -73,6 +91,7 @@ vh_ring_fail(struct vh_queue *q, const char *fmt, ...)
 		va_end(ap);
 	}
 	atomic_store_explicit(&q->broken, true, memory_order_release);
+	signal_err(q);
 	return -EPROTO;
 }
 
@@ -192,13 +211,6 @@ vh_ring_stop(struct vh_queue *q)
 }
 
 void
-vh_ring_signal_err(const struct vh_queue *q)
-{
-	if (q->err && atomic_load_explicit(&q->broken, memory_order_acquire))
-		vh_event_signal(q->err);
-}
-
-void
 vh_ring_set_mem(struct vh_queue *q, struct vh_mem *mem)
 {
 	struct vh_mem *old;
@@ -212,13 +224,14 @@ vh_ring_set_mem(struct vh_queue *q, struct vh_mem *mem)
 }
 
 void
-vh_ring_set_call(struct vh_queue *q, struct vh_event *ev)
+vh_ring_set_event(struct vh_queue *q, struct vh_event **slot,
+		  struct vh_event *ev)
 {
 	struct vh_event *old;
 
 	pthread_mutex_lock(&q->lock);
-	old = q->call;
-	q->call = ev;
+	old = *slot;
+	*slot = ev;
 	pthread_mutex_unlock(&q->lock);
 	vh_event_put(old);
 }

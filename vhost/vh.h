@@ -130,7 +130,6 @@ struct vh_queue {
 	int8_t enable;			/* by SET_VRING_ENABLE; -1 = not said */
 	uint16_t base;			/* next chain, while stopped */
 	int kick_fd;
-	struct vh_event *err;
 	struct vh_ring_addr addr;
 	atomic_uint holds;		/* chains held */
 	/* Read-locked while a late answer is copied, write-locked to end an
@@ -165,7 +164,7 @@ struct vh_queue {
 	uint16_t *avail_flags;
 	uint16_t next_used;
 	bool signalled;			/* at least once since the start */
-	struct vh_event *call;
+	struct vh_event *call, *err;
 	struct vh_mem *next_mem;	/* to be taken over */
 	_Atomic uint64_t ncalls, nsuppressed, nbatches;
 };
@@ -181,13 +180,13 @@ int vh_ring_start(struct vh_queue *q, struct vh_mem *mem, uint64_t features,
 void vh_ring_stop(struct vh_queue *q);
 /* Hand a new table to the serving thread. */
 void vh_ring_set_mem(struct vh_queue *q, struct vh_mem *mem);
-void vh_ring_set_call(struct vh_queue *q, struct vh_event *ev);	/* takes ev */
-/* Called by the serving thread: nothing more is taken off this ring.
- * Returns -EPROTO. */
+/* Put ev (taken; or NULL) into q->call or q->err. */
+void vh_ring_set_event(struct vh_queue *q, struct vh_event **slot,
+		       struct vh_event *ev);
+/* Called by the serving thread: nothing more is taken off this ring, and the
+ * front end is told by its ERR fd.  Returns -EPROTO. */
 __attribute__((format(printf, 2, 3), cold)) int
 vh_ring_fail(struct vh_queue *q, const char *fmt, ...);
-/* Tell the front end that the ring is broken, if it is. */
-void vh_ring_signal_err(const struct vh_queue *q);
 
 /* ---- conn.c ---- */
 

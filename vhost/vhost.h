@@ -53,6 +53,10 @@ struct vh_ops {
 	 * sent then, and messages are not read before.  Chains that others
 	 * still hold are cut loose by it: wait for them first where that
 	 * can be done, the front end will not see them answered.
+	 *
+	 * A hostile front end can make its eventfds block, and so whoever
+	 * signals them.  A thread that does not stop is in such a write(2),
+	 * and comes out of it when a signal without SA_RESTART interrupts it.
 	 */
 	void (*queue_stop)(void *ctx, struct vh_queue *q);
 	/*
@@ -131,9 +135,9 @@ void *vh_queue_data(const struct vh_queue *q);
 
 /*
  * Tell that no thread uses `q` any more.  On the control thread.  May handle
- * the message that waited for it, and so call queue_start.  Unless the
- * connection is closed, call vh_conn_process() soon after: it tells of an
- * error, and reads what came meanwhile.
+ * the message that waited for it, and so call queue_start.  After it watch
+ * the fd again (vh_conn_wants_read()); an error is told by vh_conn_process(),
+ * for which the fd then becomes readable.
  */
 void vh_queue_stopped(struct vh_queue *q);
 

@@ -65,3 +65,9 @@ tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c
 tests_test_fuse_threads_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_windows_SOURCES = tests/test-fuse-windows.c
 tests_test_fuse_windows_LDADD = $(fuse_test_ldadd)
+
+check_PROGRAMS += tests/fuzz/replay-fuse
+TESTS += tests/fuzz/replay-fuse
+tests_fuzz_replay_fuse_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-fuse.c
+tests_fuzz_replay_fuse_LDADD = $(fuse_test_ldadd)
+EXTRA_DIST += tests/fuzz/seeds/fuse

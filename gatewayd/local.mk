@@ -11,5 +11,6 @@ gatewayd_gatewayd_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) \
 gatewayd_gatewayd_LDADD = vhost/libvhost.a fuse/libfuse.a conf/libconf.a \
 	$(LIBEVENT_LIBS) $(INIH_LIBS)
 
+include $(top_srcdir)/gatewayd/client.mk
 
 dist_man_MANS += man/gatewayd.8 man/gatewayd-control.7

@@ -20,7 +20,6 @@
 #include "vhost/vhost.h"
 
 #include <errno.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -140,11 +140,14 @@ int fs_open_proc(struct fs_share *share, int fd, int flags);
 /* session.c */
 
 #define FS_SHARDS 64
+#define FS_IDLE 32		/* forgotten nodes that a shard remembers */
 
 struct fs_shard {
 	pthread_mutex_t lock;
 	struct fs_node **bucket;
 	size_t nbuckets, count;
+	struct fs_node *idle[FS_IDLE];	/* a ring, each with a reference */
+	unsigned idle_at;
 };
 
 struct fs_session {
@@ -187,6 +190,7 @@ struct fs_node {
 	uint16_t type;			/* S_IFMT bits */
 	bool hashed;			/* in its shard; shard.lock */
 	bool has_btime;
+	bool idle;			/* in its shard's ring; shard.lock */
 	_Atomic bool aged;		/* ino and btime name it alone */
 	_Atomic bool deleted;		/* has no name; do not keep it */
 	struct file_handle *handle;	/* NULL: its fd is held */

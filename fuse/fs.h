@@ -188,7 +188,7 @@ struct fs_node {
 	bool hashed;			/* in its shard; shard.lock */
 	bool has_btime;
 	_Atomic bool aged;		/* ino and btime name it alone */
-	_Atomic bool deleted;		/* we removed its last name */
+	_Atomic bool deleted;		/* has no name; do not keep it */
 	struct file_handle *handle;	/* NULL: its fd is held */
 	uint64_t nlookup;		/* what the guest holds; shard.lock */
 	struct fs_node *hash_next;	/* shard.lock */
@@ -226,8 +226,10 @@ int fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
 /* The guest looked `n` up once more; a reference for the caller. */
 void fs_node_count(struct fs_node *n);
 void fs_node_forget(struct fs_node *n, uint64_t nlookup);
-/* A name of this inode was removed: do not keep the inode alive. */
+/* A name was removed of the inode that `stx` describes as it was before. */
 void fs_node_removed(struct fs_session *s, const struct statx *stx);
+/* The inode has no name left: do not keep it alive. */
+void fs_node_nameless(struct fs_node *n);
 void fs_nodes_clear(struct fs_session *s);
 
 /* ------------------------------------------------------------------ */

@@ -377,18 +377,37 @@ fs_nodes_clear(struct fs_session *s)
 
 /* A held inode without names: let go of it, nothing finds it again. */
 static void
-let_go(struct fs_shard *sh, struct fs_node *n)
+let_go(struct fs_node *n)
 {
-	struct stat st;
-	uint64_t w = atomic_load(&n->fdword);
+	struct fs_shard *sh = shard_of(n->session, node_hash(n));
 
-	if (!(uint32_t)w || fstat((int)(uint32_t)w - 1, &st) < 0 ||
-	    st.st_nlink > 0)
-		return;
 	pthread_mutex_lock(&sh->lock);
 	unhash(sh, n);
 	pthread_mutex_unlock(&sh->lock);
 	fs_nodefd_drop(n);
+}
+
+void
+fs_node_nameless(struct fs_node *n)
+{
+	if (fs_node_id(n) == FUSE_ROOT_ID || atomic_load(&n->deleted))
+		return;
+	atomic_store(&n->deleted, true);
+	if (n->handle)
+		fs_nodefd_drop(n);
+	else
+		let_go(n);
+}
+
+/* Has the inode that this node holds open no names any more? */
+static bool
+held_is_nameless(struct fs_node *n)
+{
+	uint64_t w = atomic_load(&n->fdword);
+	struct stat st;
+
+	return (uint32_t)w && !fstat((int)(uint32_t)w - 1, &st) &&
+	       st.st_nlink == 0;
 }
 
 void
@@ -413,11 +432,11 @@ fs_node_removed(struct fs_session *s, const struct statx *stx)
 	pthread_mutex_unlock(&sh->lock);
 	for (int i = 0; i < nfound; i++) {
 		n = found[i];
-		atomic_store(&n->deleted, true);
-		if (n->handle)
+		if (n->handle ? S_ISDIR(n->type) || stx->stx_nlink <= 1
+			      : held_is_nameless(n))
+			fs_node_nameless(n);
+		else if (n->handle)
 			fs_nodefd_drop(n);
-		else
-			let_go(sh, n);
 		fs_node_put(n);
 	}
 }

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include "gatewayd/gw.h"
@@ -18,7 +17,7 @@
 enum {
 	EXIT_FAILED = 1,	/* while running */
 	EXIT_USAGE = 2,
-	EXIT_CONFIG = EX_CONFIG,	/* 78 */
+	EXIT_CONFIG = 78,	/* EX_CONFIG of sysexits.h */
 };
 
 enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_MANUAL, VERSION, HELP };

@@ -245,13 +245,13 @@ mount_share() {
 	[ -n "$mounts" ] || at_exit unmount_all
 	mounts="$2 $mounts"
 	# shellcheck disable=SC2086
-	$dies_with_us "$GATEWAYCTL" mount --socket "$(sock "$1")" "$2" \
+	$dies_with_us "$GATEWAYCTL" mount -f --socket "$(sock "$1")" "$2" \
 		>"$run/mount-$1.log" 2>&1 </dev/null &
 	mount_pid=$!
 	mount_tries=100
 	until mountpoint -q "$2"; do
 		mount_tries=$((mount_tries - 1))
-		if [ "$mount_tries" -eq 0 ]; then
+		if [ "$mount_tries" -eq 0 ] || ! kill -0 "$mount_pid"; then
 			note "$(tail -n 20 "$run/mount-$1.log")"
 			note "$(tail -n 20 "$log")"
 			bail "cannot mount $1"

@@ -1,6 +1,6 @@
 # Tests of the whole: layers, the daemon, system tests, fuzzing.
 
-EXTRA_DIST += tests/tap.h tests/functions.sh
+EXTRA_DIST += tests/tap.h tests/functions.sh tests/install.sh
 TESTS += tests/check-layers.sh tests/test-fsops.sh
 EXTRA_DIST += tests/check-layers.sh tests/test-fsops.sh
 
@@ -31,7 +31,7 @@ check-long: all $(check_PROGRAMS)
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
 
 # make check-fuzz: every replay-NAME program, built as a libFuzzer target.
-EXTRA_DIST += tests/fuzz/run
+EXTRA_DIST += tests/fuzz/run .ci/run
 check-fuzz:
 	top_srcdir='$(abs_top_srcdir)' \
 		$(SHELL) $(top_srcdir)/tests/fuzz/run $(check_PROGRAMS)

@@ -17,7 +17,7 @@ case $vm_release in
 *) skip_all "needs a 6.1 kernel for the guest, have $vm_release" ;;
 esac
 
-cycles=$(scaled 1500)
+cycles=$(scaled 800)
 echo "cycles=$cycles" >"$tmp/test.sh"
 cat >>"$tmp/test.sh" <<'GUEST'
 wait_for() {
@@ -36,11 +36,14 @@ mkdir -m 755 /disk/share
 	echo "[gateway]"
 	echo "socket_dir = /run/gw"
 	echo "control_socket = /run/gw/ctl"
+	# So that files that nobody uses are soon closed and not held fast.
+	echo "[defaults]"
+	echo "max_fds = 16"
 } >/run/gw/gatewayd.conf
 /t/gatewayd -c /run/gw/gatewayd.conf --share disk:/disk/share &
 daemon=$!
 wait_for test -S /run/gw/disk.sock
-/t/gatewayctl mount --socket /run/gw/disk.sock /mnt &
+/t/gatewayctl mount -f --socket /run/gw/disk.sock /mnt &
 wait_for mountpoint -q /mnt || exit 2
 echo "VM: mounted"
 /t/inodecycle -n "$cycles" /mnt /disk/share
@@ -72,22 +75,25 @@ if ! vm_wait "VM: script ended" "$(scaled 150)" || ! vm_wait_end 30; then
 	bail "$vm_why"
 fi
 
-said() {
-	vm_output | grep -q "$1"
-}
-
-check "gatewayd was mounted in the guest" said "^VM: mounted"
-check "no file was taken for another" said "^VM: inodecycle ended with 0"
-check "gatewayd ended well in the guest" said "^VM: gatewayd ended with 0"
-[ "$tap_failed" -eq 0 ] || note "$(vm_output | tail -n 40)"
+vm_output >"$tmp/said"
+check "gatewayd was mounted in the guest" grep -q "^VM: mounted" "$tmp/said"
+check "no file was taken for another" \
+	grep -q "^VM: inodecycle ended with 0" "$tmp/said"
+check "gatewayd ended well in the guest" \
+	grep -q "^VM: gatewayd ended with 0" "$tmp/said"
+[ "$tap_failed" -eq 0 ] || note "$(tail -n 40 "$tmp/said")"
 
 # A test in which no number ever came back would show nothing.
-vm_output | grep "number came back" | sed 's/^/# /'
-vm_output | sed -n 's/\(.*\): number came back in \([0-9]*\) of.*/\2 \1/p' \
-	>"$tmp/counts"
+grep "number came back" "$tmp/said" | sed 's/^/# /'
+sed -n 's/\(.*\): number came back in \([0-9]*\) of.*/\2 \1/p' \
+	"$tmp/said" >"$tmp/counts"
 while read -r n words; do
-	check "$words: inode numbers did come back" \
-		test "$n" -ge $((cycles / 4))
+	case $words in
+	*batches)
+		check "$words: inode numbers did come back" \
+			test "$n" -ge $((cycles / 10))
+		;;
+	esac
 done <"$tmp/counts"
-is "kinds of files that were tried" "$(wc -l <"$tmp/counts")" 4
+is "parts that were tried" "$(wc -l <"$tmp/counts")" 8
 finish

@@ -20,25 +20,39 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HELD 16			/* old files kept open */
+#define BATCH 40	/* more than a server with max_fds = 16 keeps open */
 #define LEN_MAX 6000		/* bytes of a file */
 
-struct held {
-	int fd;			/* -1 = none */
-	unsigned long id;
+struct cycle;
+
+/* What is tried with files, directories and symbolic links alike. */
+struct kind {
+	void (*make)(int dir, unsigned long id);
+	void (*remove)(int dir, unsigned long id);
+	void (*check_new)(struct cycle *c, unsigned long id);
+	int (*open)(struct cycle *c, unsigned long id);	/* NULL: cannot be */
+	/* Closes fd.  What was opened is itself, or gone. */
+	void (*check_old)(int fd, unsigned long id);
 };
 
 struct cycle {
 	int mount, behind;
 	unsigned long id;	/* of the latest file; decides its contents */
-	unsigned long repeats, pairs;
-	struct held held[HELD];
+	unsigned long cycles, repeats, same_birth;
+};
+
+/* What tells a file apart, to a server that does not know better. */
+struct identity {
+	uint64_t ino;
+	int64_t birth_s;
+	uint32_t birth_ns;
 };
 
 static void wrong(const char *fmt, ...)
@@ -86,8 +100,11 @@ gone(int err)
 	return err == ESTALE || err == ENOENT;
 }
 
-static int
-make(int dir, unsigned long id)
+/* ------------------------------------------------------------------ */
+/* Files */
+
+static void
+make_file(int dir, unsigned long id)
 {
 	char name[32], buf[LEN_MAX];
 	size_t size = fill(id, buf);
@@ -97,12 +114,22 @@ make(int dir, unsigned long id)
 	fd = openat(dir, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
 	if (fd < 0 || write(fd, buf, size) != (ssize_t)size)
 		die("create");
-	return fd;
+	close(fd);
+}
+
+static void
+remove_file(int dir, unsigned long id)
+{
+	char name[32];
+
+	name_of(id, name);
+	if (unlinkat(dir, name, 0) < 0)
+		die("unlink");
 }
 
 /* `fd` must hold file `id`; an old one may also be gone. */
 static void
-check_fd(int fd, unsigned long id, int old, const char *what)
+check_fd(int fd, unsigned long id, int old)
 {
 	char want[LEN_MAX], got[LEN_MAX + 64];
 	size_t size = fill(id, want);
@@ -114,143 +141,62 @@ check_fd(int fd, unsigned long id, int old, const char *what)
 	if (n < 0 && old && gone(errno))
 		return;
 	if (n < 0)
-		wrong("%s, file %lu: read: %s", what, id, strerror(errno));
-	got[n < 40 ? n : 40] = '\0';
-	if ((size_t)n != size || memcmp(got, want, n < 40 ? (size_t)n : 40))
-		wrong("%s, file %lu: %zd bytes \"%s\", not %zu", what, id, n,
-		      got, size);
+		wrong("file %lu: read: %s", id, strerror(errno));
+	if ((size_t)n != size || memcmp(got, want, size))
+		wrong("%s file %lu: %zd bytes \"%.*s\", not %zu",
+		      old ? "old" : "new", id, n, n < 40 ? (int)n : 40, got,
+		      size);
 	if (fstat(fd, &st) < 0) {
 		if (old && gone(errno))
 			return;
-		wrong("%s, file %lu: stat: %s", what, id, strerror(errno));
+		wrong("file %lu: fstat: %s", id, strerror(errno));
 	}
 	if ((size_t)st.st_size != size)
-		wrong("%s, file %lu: size %lld, not %zu", what, id,
-		      (long long)st.st_size, size);
+		wrong("%s file %lu: size %lld, not %zu", old ? "old" : "new",
+		      id, (long long)st.st_size, size);
 }
 
-/* Look the file up afresh through the mount: it must be itself. */
 static void
-check_new(struct cycle *c, unsigned long id, const char *what)
+check_old_file(int fd, unsigned long id)
+{
+	check_fd(fd, id, 1);
+	close(fd);
+}
+
+static int
+open_name(struct cycle *c, unsigned long id)
+{
+	char name[32];
+
+	name_of(id, name);
+	return openat(c->mount, name, O_RDONLY | O_CLOEXEC);
+}
+
+static void
+check_new_file(struct cycle *c, unsigned long id)
 {
 	char name[32], buf[LEN_MAX];
 	struct stat st;
 	int fd;
 
 	name_of(id, name);
-	if (fstatat(c->mount, name, &st, 0) < 0)
-		wrong("%s, file %lu: stat: %s", what, id, strerror(errno));
-	if ((size_t)st.st_size != fill(id, buf))
-		wrong("%s, file %lu: size %lld, not %zu", what, id,
-		      (long long)st.st_size, fill(id, buf));
-	fd = openat(c->mount, name, O_RDONLY | O_CLOEXEC);
+	if (fstatat(c->mount, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		wrong("new file %lu: stat: %s", id, strerror(errno));
+	if (!S_ISREG(st.st_mode) || (size_t)st.st_size != fill(id, buf))
+		wrong("new file %lu: mode %o size %lld, not %zu", id,
+		      st.st_mode, (long long)st.st_size, fill(id, buf));
+	fd = open_name(c, id);
 	if (fd < 0)
-		wrong("%s, file %lu: open: %s", what, id, strerror(errno));
-	check_fd(fd, id, 0, what);
+		wrong("new file %lu: open: %s", id, strerror(errno));
+	check_fd(fd, id, 0);
 	close(fd);
 }
 
-/* The name was removed behind the mount, which may not know yet. */
-static void
-check_removed(struct cycle *c, unsigned long id)
-{
-	char name[32];
-	int fd;
+static const struct kind files = { make_file, remove_file, check_new_file,
+				   open_name, check_old_file };
 
-	name_of(id, name);
-	fd = openat(c->mount, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		if (!gone(errno))
-			wrong("removed file %lu: %s", id, strerror(errno));
-		return;
-	}
-	check_fd(fd, id, 1, "removed file");
-	close(fd);
-}
-
-static void
-hold(struct cycle *c, int fd, unsigned long id)
-{
-	struct held *h = &c->held[id / 2 % HELD];
-
-	if (h->fd >= 0) {
-		check_fd(h->fd, h->id, 1, "old open file");
-		close(h->fd);
-	}
-	h->fd = fd;
-	h->id = id;
-}
-
-static ino_t
-ino_of(int dir, unsigned long id)
-{
-	char name[32];
-	struct stat st;
-
-	name_of(id, name);
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		die("stat");
-	return st.st_ino;
-}
-
-static void
-removed(int dir, unsigned long id, int flags)
-{
-	char name[32];
-
-	name_of(id, name);
-	if (unlinkat(dir, name, flags) < 0)
-		die("unlink");
-}
-
-static void
-count(struct cycle *c, ino_t a, ino_t b)
-{
-	c->pairs++;
-	c->repeats += a == b;
-}
-
-/* All by way of the mount. */
-static void
-cycle_through(struct cycle *c)
-{
-	unsigned long a = c->id++, b = c->id++;
-	int fd = make(c->mount, a);
-	ino_t ino = ino_of(c->behind, a);
-
-	removed(c->mount, a, 0);
-	if (a % 3)
-		close(fd);
-	else
-		hold(c, fd, a);
-	close(make(c->mount, b));
-	count(c, ino, ino_of(c->behind, b));
-	check_new(c, b, "made through the mount");
-	removed(c->mount, b, 0);
-}
-
-/* The mount knows a file; it is removed, and another made, behind it. */
-static void
-cycle_behind(struct cycle *c)
-{
-	unsigned long a = c->id++, b = c->id++;
-	int fd = make(c->mount, a);
-	ino_t ino = ino_of(c->behind, a);
-
-	if (a % 3) {
-		close(fd);
-		check_new(c, a, "first file");
-	}
-	removed(c->behind, a, 0);
-	close(make(c->behind, b));
-	count(c, ino, ino_of(c->behind, b));
-	check_new(c, b, "made behind the mount");
-	if (a % 3)
-		check_removed(c, a);
-	else
-		hold(c, fd, a);
-	removed(c->behind, b, 0);
-}
+/* ------------------------------------------------------------------ */
+/* Directories: each holds one name of its own. */
 
 static void
 make_dir(int at, unsigned long id)
@@ -261,8 +207,8 @@ make_dir(int at, unsigned long id)
 	if (mkdirat(at, name, 0755) < 0)
 		die("mkdir");
 	snprintf(name, sizeof(name), "n%lu/in-%lu", id, id);
-	if (mkdirat(at, name, 0755) < 0)
-		die("mkdir");
+	if (symlinkat("nowhere", at, name) < 0)
+		die("symlink");
 }
 
 static void
@@ -271,12 +217,14 @@ remove_dir(int at, unsigned long id)
 	char name[64];
 
 	snprintf(name, sizeof(name), "n%lu/in-%lu", id, id);
+	if (unlinkat(at, name, 0) < 0)
+		die("unlink");
+	name_of(id, name);
 	if (unlinkat(at, name, AT_REMOVEDIR) < 0)
 		die("rmdir");
-	removed(at, id, AT_REMOVEDIR);
 }
 
-/* The directory behind `fd` (closed here) holds in-ID, or nothing if old. */
+/* The directory behind `fd`, which is closed here. */
 static void
 check_listing(int fd, unsigned long id, int old)
 {
@@ -292,86 +240,187 @@ check_listing(int fd, unsigned long id, int old)
 		if (de->d_name[0] == '.')
 			continue;
 		if (strcmp(de->d_name, want))
-			wrong("directory %lu shows %s", id, de->d_name);
+			wrong("%s directory %lu shows %s", old ? "old" : "new",
+			      id, de->d_name);
 		n++;
 	}
 	if (!old && n != 1)
-		wrong("directory %lu shows %d names: %s", id, n,
+		wrong("new directory %lu shows %d names: %s", id, n,
 		      strerror(errno));
 	closedir(d);
 }
 
 static void
-cycle_dirs(struct cycle *c)
+check_old_dir(int fd, unsigned long id)
 {
-	unsigned long a = c->id++, b = c->id++;
-	char name[32];
-	ino_t ino;
-	int old = -1, fd;
-
-	make_dir(c->mount, a);
-	ino = ino_of(c->behind, a);
-	name_of(a, name);
-	fd = openat(c->mount, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		wrong("directory %lu: %s", a, strerror(errno));
-	if (a % 3)
-		check_listing(fd, a, 0);
-	else
-		old = fd;	/* an open directory keeps its number */
-	remove_dir(c->behind, a);
-	make_dir(c->behind, b);
-	count(c, ino, ino_of(c->behind, b));
-	name_of(b, name);
-	fd = openat(c->mount, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		wrong("directory %lu: %s", b, strerror(errno));
-	check_listing(fd, b, 0);
-	if (old >= 0)
-		check_listing(old, a, 1);
-	remove_dir(c->behind, b);
+	check_listing(fd, id, 1);
 }
 
 static void
-cycle_links(struct cycle *c)
+check_new_dir(struct cycle *c, unsigned long id)
 {
-	unsigned long a = c->id++, b = c->id++;
-	char name[32], target[32], got[64];
-	ino_t ino;
+	int fd = open_name(c, id);
+
+	if (fd < 0)
+		wrong("new directory %lu: %s", id, strerror(errno));
+	check_listing(fd, id, 0);
+}
+
+static const struct kind dirs = { make_dir, remove_dir, check_new_dir,
+				  open_name, check_old_dir };
+
+/* ------------------------------------------------------------------ */
+/* Symbolic links */
+
+static void
+make_link(int at, unsigned long id)
+{
+	char name[32], target[32];
+
+	name_of(id, name);
+	snprintf(target, sizeof(target), "to-%lu", id);
+	if (symlinkat(target, at, name) < 0)
+		die("symlink");
+}
+
+static void
+check_new_link(struct cycle *c, unsigned long id)
+{
+	char name[32], want[32], got[64];
 	ssize_t n;
 
-	name_of(a, name);
-	if (symlinkat(name, c->mount, name) < 0)
-		die("symlink");
-	ino = ino_of(c->behind, a);
-	removed(c->behind, a, 0);
-	name_of(b, name);
-	snprintf(target, sizeof(target), "to-%lu", b);
-	if (symlinkat(target, c->behind, name) < 0)
-		die("symlink");
-	count(c, ino, ino_of(c->behind, b));
+	name_of(id, name);
+	snprintf(want, sizeof(want), "to-%lu", id);
 	n = readlinkat(c->mount, name, got, sizeof(got));
 	if (n < 0)
-		wrong("link %lu: %s", b, strerror(errno));
-	if ((size_t)n != strlen(target) || memcmp(got, target, (size_t)n))
-		wrong("link %lu leads to \"%.*s\"", b, (int)n, got);
-	removed(c->behind, b, 0);
+		wrong("new link %lu: %s", id, strerror(errno));
+	if ((size_t)n != strlen(want) || memcmp(got, want, (size_t)n))
+		wrong("new link %lu leads to \"%.*s\"", id, (int)n, got);
+}
+
+static const struct kind links = { make_link, remove_file, check_new_link,
+				   NULL, NULL };
+
+/* ------------------------------------------------------------------ */
+
+static void
+identify(int dir, unsigned long id, struct identity *who)
+{
+	char name[32];
+	struct statx stx;
+
+	name_of(id, name);
+	if (statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME,
+		  &stx) < 0)
+		die("statx");
+	who->ino = stx.stx_ino;
+	who->birth_s = stx.stx_btime.tv_sec;
+	who->birth_ns = stx.stx_btime.tv_nsec;
+}
+
+/* Is the number of `b` one of those that the removed ones had? */
+static void
+count(struct cycle *c, const struct identity *old, unsigned n,
+      const struct identity *b)
+{
+	c->cycles++;
+	for (unsigned i = 0; i < n; i++) {
+		if (old[i].ino != b->ino)
+			continue;
+		c->repeats++;
+		c->same_birth += old[i].birth_s == b->birth_s &&
+				 old[i].birth_ns == b->birth_ns;
+		return;
+	}
+}
+
+/* Let the mount know it: by a look only, by its contents, or by an open fd,
+ * which is returned. */
+static int
+get_known(struct cycle *c, const struct kind *k, unsigned long id,
+	  unsigned how)
+{
+	char name[32];
+	struct stat st;
+
+	if (how == 0 && k->open)
+		return k->open(c, id);
+	if (how == 1)
+		k->check_new(c, id);
+	name_of(id, name);
+	if (fstatat(c->mount, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		wrong("file %lu: stat: %s", id, strerror(errno));
+	return -1;
+}
+
+/* It was removed; the mount may not know yet.  `fd` is it, or -1. */
+static void
+check_removed(struct cycle *c, const struct kind *k, unsigned long id, int fd)
+{
+	if (!k->open)
+		return;
+	if (fd >= 0)
+		k->check_old(fd, id);
+	fd = k->open(c, id);
+	if (fd >= 0)
+		k->check_old(fd, id);
+	else if (!gone(errno))
+		wrong("removed file %lu: %s", id, strerror(errno));
+}
+
+/*
+ * The mount knows `n` things.  They are removed, and as many made, by way of
+ * the mount or behind it; some of the old ones are open meanwhile.
+ */
+static void
+cycle(struct cycle *c, const struct kind *k, unsigned n, int through)
+{
+	int at = through ? c->mount : c->behind, held[BATCH];
+	struct identity old[BATCH], new;
+	unsigned long a = c->id, b = c->id + n;
+
+	c->id += 2 * n;
+	for (unsigned i = 0; i < n; i++) {
+		k->make(n == 1 ? c->mount : at, a + i);
+		identify(c->behind, a + i, &old[i]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		held[i] = get_known(c, k, a + i, (unsigned)(a / n + i) % 5);
+	for (unsigned i = 0; i < n; i++)
+		k->remove(at, a + i);
+	for (unsigned i = 0; i < n; i++)
+		k->make(at, b + i);
+	for (unsigned i = 0; i < n; i++) {
+		k->check_new(c, b + i);
+		identify(c->behind, b + i, &new);
+		count(c, old, n, &new);
+	}
+	for (unsigned i = 0; i < n; i++)
+		check_removed(c, k, a + i, held[i]);
+	for (unsigned i = 0; i < n; i++)
+		k->remove(at, b + i);
 }
 
 static const struct {
 	const char *name;
-	void (*run)(struct cycle *c);
+	const struct kind *kind;
+	unsigned batch;
+	int through;
 } parts[] = {
-	{ "files, through the mount", cycle_through },
-	{ "files, behind the mount", cycle_behind },
-	{ "directories", cycle_dirs },
-	{ "symbolic links", cycle_links },
+	{ "files, through the mount", &files, 1, 1 },
+	{ "files, behind it", &files, 1, 0 },
+	{ "files, behind it, in batches", &files, BATCH, 0 },
+	{ "directories, through the mount", &dirs, 1, 1 },
+	{ "directories, behind it", &dirs, 1, 0 },
+	{ "directories, behind it, in batches", &dirs, BATCH, 0 },
+	{ "symbolic links, behind it", &links, 1, 0 },
+	{ "symbolic links, behind it, in batches", &links, BATCH, 0 },
 };
 
 int
 main(int argc, char **argv)
 {
-	struct cycle c = { .id = 2 };
+	struct cycle c = { .id = BATCH };
 	unsigned long n = 2000;
 
 	if (argc > 2 && !strcmp(argv[1], "-n")) {
@@ -387,19 +436,16 @@ main(int argc, char **argv)
 	c.behind = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c.mount < 0 || c.behind < 0)
 		die("open");
-	for (int i = 0; i < HELD; i++)
-		c.held[i].fd = -1;
 	for (size_t p = 0; p < sizeof(parts) / sizeof(parts[0]); p++) {
-		c.repeats = c.pairs = 0;
-		for (unsigned long i = 0; i < n; i++)
-			parts[p].run(&c);
-		printf("%s: number came back in %lu of %lu cycles\n",
-		       parts[p].name, c.repeats, c.pairs);
+		c.cycles = c.repeats = c.same_birth = 0;
+		for (unsigned long i = 0; i < n; i += parts[p].batch)
+			cycle(&c, parts[p].kind, parts[p].batch,
+			      parts[p].through);
+		printf("%s: number came back in %lu of %lu cycles, "
+		       "%lu times with the same birth time\n",
+		       parts[p].name, c.repeats, c.cycles, c.same_birth);
 		fflush(stdout);
 	}
-	for (int i = 0; i < HELD; i++)
-		if (c.held[i].fd >= 0)
-			check_fd(c.held[i].fd, c.held[i].id, 1, "old file");
 	printf("no file was taken for another\n");
 	return 0;
 }

@@ -51,7 +51,7 @@ rm -rf "$tmp/mnt3/copy"
 
 # A test that finds nothing wrong must be able to.
 for fault in data mode name result; do
-	rm -rf "$tmp/mnt"/*
+	rm -rf "${tmp:?}/mnt"/*
 	"$fsops" -n 3000 --plant-fault "$fault" "$tmp/mnt" >"$tmp/out" 2>&1
 	is "a planted fault is found: $fault" $? 1 || note "$(cat "$tmp/out")"
 done

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 #
 # A small Linux guest: Debian's own kernel, a busybox initrd made here, QEMU.
 # Used by the system tests and by ./quickstart, so it needs nothing but a
@@ -144,6 +144,7 @@ vm_initrd() {
 		vm_why="no directory for temporary files"
 		return 1
 	}
+	chmod 755 "$vm_root"
 	vm_fill_initrd "$@" && (
 		cd "$vm_root" && find . | busybox cpio -o -H newc 2>/dev/null
 	) >"$vm_out"

@@ -8,3 +8,5 @@ gatewayd_gatewayctl_SOURCES = \
 	gatewayd/bridge.c gatewayd/bridge.h \
 	gatewayd/slot.c gatewayd/slot.h
 gatewayd_gatewayctl_LDADD = vhost/libvhost.a
+
+dist_man_MANS += man/gatewayctl.1

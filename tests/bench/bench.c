@@ -322,9 +322,9 @@ print_conditions(const struct bench *b)
 {
 	struct statfs fs;
 
-	printf("server on CPU %d, guest on CPU %d, which %s; share on %s;\n"
-	       "median of %u rounds of %.2f s\n\n", b->server_cpu,
-	       b->client_cpu,
+	printf("server on CPU %d, guest on CPU %d, which %s;\n"
+	       "share on %s; median of %u rounds of %.2f s\n\n",
+	       b->server_cpu, b->client_cpu,
 	       b->sleep ? "sleeps until it is called" : "watches its ring",
 	       statfs(b->share, &fs) == 0 && fs.f_type == 0x01021994 ?
 	       "tmpfs" : "a disk", b->rounds, b->seconds);

@@ -21,6 +21,7 @@
 enum {
 	PAUSES = 20,		/* settle_us between two writes of a directory */
 	RETRY_US = 10000,	/* the stamp is too young; then twice that... */
+	AHEAD_US = 2000000,	/* how long an fd is held, waiting */
 	TRIES = 8,
 	CROWD = 64,		/* names in a bucket, then all is written anew */
 };
@@ -101,13 +102,13 @@ cf_keep_later(struct cf_share *share, struct cf_index *index,
 {
 	struct cf_keep keep = { .index = index };
 
+	keep.due_us = cf_clock_us() + (int64_t)share->set.settle_us;
 	pthread_mutex_lock(&index->lock);
-	if (index->queued) {
+	if (index->queued || index->keep_us > keep.due_us + AHEAD_US) {
 		pthread_mutex_unlock(&index->lock);
 		return;
 	}
 	index->queued = true;
-	keep.due_us = cf_clock_us() + (int64_t)share->set.settle_us;
 	if (keep.due_us < index->keep_us)
 		keep.due_us = index->keep_us;
 	pthread_mutex_unlock(&index->lock);
@@ -275,7 +276,7 @@ end_job(struct job *job, int err, int64_t took_us)
 
 	index->keep_us = cf_clock_us();
 	if (job->share->set.settle_us)
-		index->keep_us += 50 * took_us +
+		index->keep_us += 20 * took_us +
 			PAUSES * (int64_t)job->share->set.settle_us;
 	if (err == -E2BIG)
 		index->keep_us = INT64_MAX / 2;

@@ -42,3 +42,16 @@ tests_test_casefold_cache_SOURCES = tests/test-casefold-cache.c \
 	tests/casefold-test.h tests/tap.h
 tests_test_casefold_cache_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
 tests_test_casefold_cache_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/fuzz/replay-fold
+TESTS += tests/fuzz/replay-fold
+tests_fuzz_replay_fold_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-fold.c
+tests_fuzz_replay_fold_LDADD = $(CASEFOLD_LIBS)
+
+# What names cost: make tests/bench/bench-casefold, and run it.
+EXTRA_PROGRAMS += tests/bench/bench-casefold
+tests_bench_bench_casefold_SOURCES = tests/bench/bench-casefold.c \
+	tests/casefold-test.h
+tests_bench_bench_casefold_LDADD = $(CASEFOLD_LIBS)
+
+EXTRA_DIST += tests/fuzz/seeds/fold

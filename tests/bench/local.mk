@@ -1,7 +1,7 @@
 # make bench: gatewayd beside other vhost-user-fs servers.  Built when asked
 # for.  BENCH_FLAGS are those of bench.c; RUST_VIRTIOFSD=PATH adds a server.
 
-EXTRA_PROGRAMS = tests/bench/bench
+EXTRA_PROGRAMS += tests/bench/bench
 tests_bench_bench_SOURCES = \
 	tests/bench/bench.c tests/bench/bench.h \
 	tests/bench/client.c tests/bench/floor.c

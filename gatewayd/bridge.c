@@ -31,7 +31,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define RING_SIZE (2 * SLOT_COUNT)		/* a request takes at most two entries */
+#define RING_SIZE (2 * SLOT_COUNT)	/* a request takes two entries at most */
 #define DRAIN_MS 3000			/* for answers still out after umount */
 
 struct pump {			/* owned by its thread */
@@ -251,7 +251,7 @@ reap_requests(struct pump *p)
 		slot_put(&b->pool, s);
 	}
 	if (n < 0)
-		break_off(b, "the device's answers break the rules of its ring");
+		break_off(b, "the device breaks the rules of its ring");
 }
 
 /* FORGETs have no answer: only their slots come back. */
@@ -268,7 +268,7 @@ reap_forgets(struct gw_bridge *b)
 		slot_put(&b->pool, &b->pool.slot[cookie]);
 	pthread_mutex_unlock(&b->lock);
 	if (n < 0)
-		break_off(b, "the device's answers break the rules of its ring");
+		break_off(b, "the device breaks the rules of its ring");
 }
 
 /* ------------------------------------------------------------------ */

@@ -364,9 +364,9 @@ static const char mount_usage[] =
 	"       gatewayctl mount [...] --socket PATH DIR\n"
 	"\n"
 	"  -f            stay in the foreground; a signal unmounts\n"
-	"  -o OPTIONS    ro, nosuid, nodev, noexec, noatime, and their opposites\n"
+	"  -o OPTIONS    ro, nosuid, nodev, noexec, noatime; suid, dev, ...\n"
 	"  --queues N    use up to N request queues, each with a thread\n"
-	"  --socket PATH any vhost-user-fs socket instead of a share by its tag\n"
+	"  --socket PATH any vhost-user-fs socket, instead of a tag\n"
 	"\n"
 	"\"umount DIR\" ends it.\n";
 

@@ -31,7 +31,7 @@
 struct slot {
 	unsigned char *mem;		/* SLOT_SIZE bytes, shared */
 	struct fuse_out_header *out;	/* in it; never believed */
-	uint32_t room;			/* bytes the answer may have; 0 = none */
+	uint32_t room;			/* bytes of answer; 0 = none */
 	uint32_t opcode;
 	uint64_t unique;
 	bool busy;			/* the device has it */

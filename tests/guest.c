@@ -54,8 +54,9 @@ guest_is_windows(const struct guest *g)
 uint32_t
 guest_garbage(struct guest *g)
 {
-	return guest_is_windows(g) ? (uint32_t)rand_r(&g->seed) * 2654435761u | 1
-				   : 0;
+	if (!guest_is_windows(g))
+		return 0;
+	return (uint32_t)rand_r(&g->seed) * 2654435761u | 1;
 }
 
 /* ------------------------------------------------------------------ */
@@ -319,7 +320,8 @@ check_answer(struct guest *g, struct slot *s, void *out)
 		return guest_broken(g, "unique %llu answered as %llu",
 				    (unsigned long long)s->unique,
 				    (unsigned long long)oh.unique);
-	if (oh.error > 0 || oh.error <= -4096 || (oh.error && len != sizeof(oh)))
+	if (oh.error > 0 || oh.error <= -4096 ||
+	    (oh.error && len != sizeof(oh)))
 		return guest_broken(g, "error %d in %u bytes", oh.error, len);
 	if (oh.error)
 		return oh.error;
@@ -396,7 +398,8 @@ make_slots(struct guest *g)
 		struct slot *s = &g->slots[i];
 
 		if (!table || !guest_is_windows(g))
-			table = vm_alloc(&g->vm, TABLE_LEN * sizeof(*table), PAGE);
+			table = vm_alloc(&g->vm, TABLE_LEN * sizeof(*table),
+					 PAGE);
 		s->table = table;
 		s->in = vm_alloc(&g->vm, IN_SIZE, PAGE);
 		s->out = vm_alloc(&g->vm, OUT_SIZE, PAGE);

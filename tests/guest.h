@@ -66,7 +66,7 @@ struct guest_req {
 	uint32_t opcode;
 	uint64_t nodeid;
 	struct iovec in[GUEST_PIECES];	/* behind the header; len 0 = end */
-	size_t room;		/* bytes the answer may have behind its header */
+	size_t room;		/* bytes behind the answer's header */
 	bool no_reply;		/* nothing to write into */
 	uint32_t len;		/* of the header; 0 = the true one */
 	uint64_t unique;	/* 0 = the next one */

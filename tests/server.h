@@ -22,7 +22,7 @@ struct server {
 	char share[256];	/* the directory it serves */
 	char work[64];		/* where its socket, config and log are */
 	int cpu;		/* it is pinned to, or -1 */
-	const char *extra;	/* more lines for [share] of gatewayd, or NULL */
+	const char *extra;	/* more lines for gatewayd's share, or NULL */
 	char socket[108];
 	pid_t pid;		/* 0 when it does not run */
 };

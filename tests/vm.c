@@ -155,7 +155,9 @@ int
 vm_send(struct vm *vm, uint32_t request, uint32_t flags, const void *body,
 	uint32_t size, const int *fds, int nfds)
 {
-	struct vh_msg msg = { .request = request, .flags = flags, .size = size };
+	struct vh_msg msg = {
+		.request = request, .flags = flags, .size = size,
+	};
 	int err;
 
 	memcpy(msg.payload.bytes, body, size);

@@ -114,7 +114,7 @@ int vm_set_state(struct vm *vm, uint32_t request, uint32_t index,
 /* True when the other side has hung up, or does so within timeout_ms. */
 bool vm_is_hung_up(struct vm *vm, int timeout_ms);
 
-/* Memory that is not used yet, NULL when there is none; `align` a power of 2. */
+/* Memory that is not used yet, or NULL; `align` is a power of two. */
 void *vm_alloc(struct vm *vm, size_t size, size_t align);
 uint64_t vm_addr(const struct vm *vm, const void *p);
 

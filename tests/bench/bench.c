@@ -43,7 +43,7 @@ struct bench {
 	unsigned rounds;
 	int server_cpu, client_cpu;
 	bool same_cpu, sleep;
-	const char *only;		/* part of an operation's name, or NULL */
+	const char *only;		/* part of a name, or NULL */
 	char base[64], share[80];
 };
 

@@ -58,7 +58,7 @@ struct bench_run {
 	const struct bench_op *op;
 	unsigned depth;
 	double seconds;
-	bool sleep;		/* wait for interrupts; else look all the time */
+	bool sleep;		/* until called; else look all the time */
 };
 
 /* 0, or -errno with a sentence in why: then the client is of no more use. */

@@ -4,7 +4,8 @@
 EXTRA_PROGRAMS += tests/bench/bench
 tests_bench_bench_SOURCES = \
 	tests/bench/bench.c tests/bench/bench.h \
-	tests/bench/client.c tests/bench/floor.c
+	tests/bench/client.c tests/bench/client.h tests/bench/requests.c \
+	tests/bench/floor.c
 tests_bench_bench_LDADD = tests/libguest.a vhost/libvhost.a
 CLEANFILES += tests/bench/bench
 EXTRA_DIST += tests/bench/run

@@ -52,6 +52,7 @@ struct cf_settings {
 	uint64_t ram_max;	/* bytes of names in memory */
 	uint64_t db_max;	/* bytes of cache.db */
 	unsigned persist_min;	/* smaller directories never reach cache.db */
+	uint64_t settle_us;	/* from a change until it goes to cache.db */
 	unsigned max_watches;	/* inotify watches; 0 = none */
 	uint64_t neg_ttl_us;	/* how long a scan of a remote directory counts */
 };

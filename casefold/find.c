@@ -268,7 +268,7 @@ added(struct cf_share *share, const struct cf_dir *dir, const char *name)
 		return;
 	if (cf_index_get(share, dir, &index))
 		return;
-	cf_index_change(share, index, true, name, strlen(name));
+	cf_index_change(share, index, CF_ADDED, name, strlen(name));
 	cf_index_put(index);
 }
 

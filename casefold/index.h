@@ -15,15 +15,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "casefold/cache.h"
 #include "casefold/names.h"
 #include "casefold/scan.h"
 
 enum {
+	CF_KEEPS = 64,
 	CF_SHARDS = 16,
 	CF_GUARDS = 64,
 };
 
-struct cf_cache;
 struct cf_index;
 
 /* What is known of the names in a directory. */
@@ -64,6 +65,12 @@ struct cf_index {
 	uint32_t stale;			/* names that may be gone */
 	size_t memory;			/* as counted in the share */
 
+	struct cf_cached cached;	/* row 0: not in cache.db */
+	struct cf_log journal;		/* changes since it was written there */
+	bool writing;			/* it is being written for the first time */
+	bool queued;			/* in share->keep */
+	int64_t keep_us;		/* not before then again */
+
 	/* Written under watch.lock and lock. */
 	_Atomic int wd;			/* -1 = not watched */
 	uint64_t epoch;			/* of the watch queue; lost before = bad */
@@ -96,6 +103,14 @@ struct cf_guard {
 	struct cf_held *held;
 };
 
+/* A directory that waits to be written to cache.db; holds a reference. */
+struct cf_keep {
+	struct cf_index *index;
+	int fd;				/* the directory */
+	int64_t due_us;
+	unsigned tries;
+};
+
 struct cf_share {
 	struct cf_settings set;		/* its strings are ours */
 	struct cf_calls calls;
@@ -108,13 +123,20 @@ struct cf_share {
 	struct cf_watch watch;
 	struct cf_guard guard[CF_GUARDS];
 	_Atomic int64_t told_us;	/* collision() was called */
+
+	struct cf_cache *cache;		/* NULL = there is none */
+	pthread_mutex_t work_lock;	/* one thread works at a time */
+	pthread_mutex_t keep_lock;
+	struct cf_keep keep[CF_KEEPS];
+	unsigned nkeep;
+	bool called;			/* work() was, cf_share_work() not yet */
 };
 
 #define cf_count(share, name, n) \
 	__atomic_fetch_add(&(share)->stats.name, (n), __ATOMIC_RELAXED)
 
 /* ------------------------------------------------------------------ */
-/* index.c */
+/* dirs.c */
 
 int cf_index_init(struct cf_share *share);
 void cf_index_fini(struct cf_share *share);
@@ -124,21 +146,29 @@ int cf_index_get(struct cf_share *share, const struct cf_dir *dir,
 		 struct cf_index **index);
 void cf_index_put(struct cf_index *index);
 
+/* Each directory: NULL begins, NULL ends; puts `index` and gets the next.  Those
+ * that come or go meanwhile may be left out. */
+struct cf_index *cf_index_next(struct cf_share *share,
+			       struct cf_index *index);
+
 /* The least recently used one that is watched, or NULL. */
 struct cf_index *cf_index_get_watched(struct cf_share *share);
 
-/* A change that the watch reported.  Under watch.lock. */
+/* Evict until memory is within its bounds. */
+void cf_index_trim(struct cf_share *share);
+
+/* ------------------------------------------------------------------ */
+/* index.c */
+
+/* Free the names of one that cache.db holds; under shard.lock. */
+bool cf_index_shrink(struct cf_share *share, struct cf_index *index);
+/* A change that the watch reported. */
 void cf_index_change(struct cf_share *share, struct cf_index *index,
-		     bool added, const char *name, size_t len);
-/* One of its names may be gone.  Under watch.lock. */
-void cf_index_stale(struct cf_share *share, struct cf_index *index);
+		     enum cf_change change, const char *name, size_t len);
 /* Trust it no more.  Under lock. */
 void cf_index_forget(struct cf_share *share, struct cf_index *index);
 /* All of them. */
 void cf_index_forget_all(struct cf_share *share);
-
-/* Evict until memory is within its bounds. */
-void cf_index_trim(struct cf_share *share);
 
 /*
  * Pick the best name for pick->want that the index knows; 0 with pick->name
@@ -164,6 +194,7 @@ struct cf_read {
 	enum cf_state state;		/* never CF_EMPTY */
 	enum cf_fs fs;
 	struct cf_names names;
+	struct cf_cached cached;	/* of CF_DELTA */
 	struct cf_stamp stamp;		/* before the names were read */
 	bool aged;
 	int64_t read_us;
@@ -176,6 +207,25 @@ int cf_read_dir(struct cf_share *share, struct cf_index *index,
 /* Each name once, without an index. */
 int cf_read_each(struct cf_share *share, const struct cf_dir *dir,
 		 cf_scan_fn *put, void *arg);
+
+/* ------------------------------------------------------------------ */
+/* keep.c: what of the directories goes to cache.db. */
+
+void cf_keep_open(struct cf_share *share);
+void cf_keep_close(struct cf_share *share);
+/* Have it written some time, if it is worth it. */
+void cf_keep_later(struct cf_share *share, struct cf_index *index,
+		   const struct cf_dir *dir);
+/* Is it?  Under index->lock. */
+bool cf_keep_wants(struct cf_share *share, struct cf_index *index);
+/* Ask for cf_share_work(). */
+void cf_keep_call(struct cf_share *share);
+int cf_keep_id(const struct cf_index *index, int fd, struct cf_cache_id *id);
+/* The index knows every change so far, and may be trusted under `stamp`.
+ * Under index->lock. */
+bool cf_index_is_current(const struct cf_share *share,
+			 const struct cf_index *index,
+			 const struct cf_stamp *stamp);
 
 /* ------------------------------------------------------------------ */
 /* watch.c */

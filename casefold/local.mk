@@ -1,8 +1,10 @@
 # casefold/
 noinst_LIBRARIES += casefold/libcasefold.a
 casefold_libcasefold_a_SOURCES = casefold/casefold.h \
+	casefold/cache.c casefold/cache.h casefold/cache_db.h \
+	casefold/cache_write.c casefold/db.c casefold/db.h casefold/dirs.c \
 	casefold/find.c casefold/fold.c casefold/fold.h casefold/fold_table.h \
-	casefold/index.c casefold/index.h casefold/names.c casefold/names.h \
+	casefold/index.c casefold/index.h casefold/keep.c casefold/names.c casefold/names.h \
 	casefold/read.c casefold/scan.c casefold/scan.h casefold/share.c \
 	casefold/watch.c
 casefold_libcasefold_a_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
@@ -33,3 +35,23 @@ TESTS += tests/test-casefold-oracle
 tests_test_casefold_oracle_SOURCES = tests/test-casefold-oracle.c \
 	tests/casefold-test.h tests/tap.h
 tests_test_casefold_oracle_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/test-casefold-cache
+TESTS += tests/test-casefold-cache
+tests_test_casefold_cache_SOURCES = tests/test-casefold-cache.c \
+	tests/casefold-test.h tests/tap.h
+tests_test_casefold_cache_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
+tests_test_casefold_cache_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/fuzz/replay-fold
+TESTS += tests/fuzz/replay-fold
+tests_fuzz_replay_fold_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-fold.c
+tests_fuzz_replay_fold_LDADD = $(CASEFOLD_LIBS)
+
+# What names cost: make tests/bench/bench-casefold, and run it.
+EXTRA_PROGRAMS += tests/bench/bench-casefold
+tests_bench_bench_casefold_SOURCES = tests/bench/bench-casefold.c \
+	tests/casefold-test.h
+tests_bench_bench_casefold_LDADD = $(CASEFOLD_LIBS)
+
+EXTRA_DIST += tests/fuzz/seeds/fold

@@ -304,7 +304,8 @@ cf_names_next(const struct cf_names *names, uint32_t *i, uint32_t *hash,
 /* The log. */
 
 void
-cf_log_put(struct cf_log *log, bool added, const char *name, size_t len)
+cf_log_put(struct cf_log *log, enum cf_change change, const char *name,
+	   size_t len)
 {
 	size_t size = log->size ? 2 * log->size : ARENA_MIN + 2;
 	char *buf;
@@ -322,7 +323,7 @@ cf_log_put(struct cf_log *log, bool added, const char *name, size_t len)
 		log->buf = buf;
 		log->size = size;
 	}
-	log->buf[log->used] = added;
+	log->buf[log->used] = (char)change;
 	log->buf[log->used + 1] = (char)len;
 	memcpy(log->buf + log->used + 2, name, len);
 	log->used += len + 2;
@@ -330,12 +331,12 @@ cf_log_put(struct cf_log *log, bool added, const char *name, size_t len)
 }
 
 bool
-cf_log_next(const struct cf_log *log, size_t *at, bool *added,
+cf_log_next(const struct cf_log *log, size_t *at, enum cf_change *change,
 	    const char **name, size_t *len)
 {
 	if (*at >= log->used)
 		return false;
-	*added = log->buf[*at];
+	*change = (enum cf_change)log->buf[*at];
 	*len = (unsigned char)log->buf[*at + 1];
 	*name = log->buf + *at + 2;
 	*at += *len + 2;

@@ -67,15 +67,22 @@ bool cf_names_next(const struct cf_names *names, uint32_t *i, uint32_t *hash,
 size_t cf_names_memory(const struct cf_names *names);
 
 /* Changes in the order in which they happened. */
+enum cf_change {
+	CF_GONE,	/* removed */
+	CF_ADDED,
+	CF_DOUBTFUL,	/* perhaps gone */
+};
+
 struct cf_log {
-	char *buf;		/* a byte 0 or 1 = added, then as in an arena */
+	char *buf;		/* a byte of cf_change, then as in an arena */
 	size_t used, size;
 	unsigned n;
 	bool lost;		/* too many, or no memory: not all are here */
 };
 
-void cf_log_put(struct cf_log *log, bool added, const char *name, size_t len);
-bool cf_log_next(const struct cf_log *log, size_t *at, bool *added,
+void cf_log_put(struct cf_log *log, enum cf_change change, const char *name,
+		size_t len);
+bool cf_log_next(const struct cf_log *log, size_t *at, enum cf_change *change,
 		 const char **name, size_t *len);
 void cf_log_fini(struct cf_log *log);
 

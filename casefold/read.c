@@ -66,6 +66,22 @@ take_stamp(int fd, struct cf_read *read)
 	return err;
 }
 
+/* What cache.db has, if the directory did not change since. */
+static bool
+take_cached(struct cf_share *share, struct cf_index *index, int fd,
+	    struct cf_read *read)
+{
+	struct cf_cache_id id;
+
+	if (!share->cache || cf_keep_id(index, fd, &id) ||
+	    !cf_cache_find(share->cache, &id, &read->stamp, &read->cached))
+		return false;
+	read->state = CF_DELTA;
+	read->aged = true;	/* or it would not have been written */
+	cf_count(share, warm, 1);
+	return true;
+}
+
 /* Without a watch the names hold only if the stamp stayed. */
 static int
 read_unwatched(struct cf_share *share, int fd, struct cf_read *read)
@@ -90,6 +106,7 @@ static int
 read_open(struct cf_share *share, struct cf_index *index, int fd,
 	  struct cf_read *read)
 {
+	bool watched;
 	int err;
 
 	read->read_us = cf_clock_us();
@@ -100,10 +117,12 @@ read_open(struct cf_share *share, struct cf_index *index, int fd,
 	}
 	if (read->fs == CF_FS_REMOTE)
 		return read_names(share, fd, read);
-	if (cf_watch_add(share, index, fd)) {
-		err = take_stamp(fd, read);
-		return err ? err : read_names(share, fd, read);
-	}
+	watched = cf_watch_add(share, index, fd);
+	err = take_stamp(fd, read);
+	if (err || take_cached(share, index, fd, read))
+		return err;
+	if (watched)
+		return read_names(share, fd, read);
 	err = read_unwatched(share, fd, read);
 	if (!err && !read->aged)
 		cf_count(share, once, 1);

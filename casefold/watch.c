@@ -247,12 +247,13 @@ take_event(struct cf_share *share, const struct inotify_event *event)
 	}
 	/*
 	 * RENAME_EXCHANGE reports a name that came before it reports that the
-	 * same name went; so who moved away is not taken out.
+	 * same name went; so who moved away may be there.
 	 */
-	if (event->mask & IN_MOVED_FROM)
-		cf_index_stale(share, index);
-	else if (event->len)
-		cf_index_change(share, index, !(event->mask & IN_DELETE),
+	if (event->len)
+		cf_index_change(share, index,
+				event->mask & IN_DELETE ? CF_GONE :
+				event->mask & IN_MOVED_FROM ? CF_DOUBTFUL :
+				CF_ADDED,
 				event->name, strlen(event->name));
 }
 

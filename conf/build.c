@@ -255,6 +255,8 @@ conf_build(struct conf_loader *l)
 	whole->files = conf_files_get(l->files);
 	if (fill_all(l, &l->gateway, NULL, &whole->conf.gateway, &whole->marks))
 		goto free_whole;
+	whole->conf.gateway.admin_gid =
+		conf_group_number(whole->conf.gateway.admin_group);
 	whole->defaults = new_box(l, &l->defaults, NULL, NULL);
 	if (!whole->defaults || !build_shares(l, whole))
 		goto free_whole;

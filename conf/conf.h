@@ -95,6 +95,13 @@ int conf_gateway_diff(const struct conf_gateway *a,
 		      void *ctx);
 
 /*
+ * The number of a user or group that was accepted, by name or number; -1 for
+ * "" and when it has gone since.
+ */
+uid_t conf_user_number(const char *user);
+gid_t conf_group_number(const char *group);
+
+/*
  * A tag as it stands in a path: bytes up to 0x20, '%' and '/' become %XX.
  * Returns an allocated string or NULL.
  */

@@ -93,10 +93,6 @@ enum { CONF_WHY = 320 };
 int conf_value_set(const struct conf_key *key, const char *text, void *base,
 		   char why[CONF_WHY]);
 
-/* The number of a user that was accepted in a list; nobody's when he has gone
- * since. */
-uid_t conf_user_number(const char *user);
-
 /* How many values the field holds: 1 but for lists. */
 size_t conf_value_count(const struct conf_key *key, const void *base);
 

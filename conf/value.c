@@ -100,22 +100,42 @@ check_user(const char *text, char *why)
 }
 
 static int
-check_group(const char *text, char *why)
+find_group(const char *text, gid_t *gid, char *why)
 {
 	char echo[CONF_ECHO];
-	gid_t gid;
+	struct group *gr;
 
-	if (!text[0] || is_id(text, &gid))
+	if (is_id(text, gid))
 		return 0;
 	errno = 0;
-	if (getgrnam(text))
-		return 0;
-	if (errno == ENOMEM)
+	gr = getgrnam(text);
+	if (!gr && errno == ENOMEM)
 		return -ENOMEM;
-	return conf_bad(why,
-			"unknown group \"%s\" (want the name or number of a "
-			"group)",
-			conf_echo(echo, text));
+	if (!gr)
+		return conf_bad(why,
+				"unknown group \"%s\" (want the name or number "
+				"of a group)",
+				conf_echo(echo, text));
+	*gid = gr->gr_gid;
+	return 0;
+}
+
+gid_t
+conf_group_number(const char *group)
+{
+	char why[CONF_WHY];
+	gid_t gid = (gid_t)-1;
+
+	find_group(group, &gid, why);
+	return gid;
+}
+
+static int
+check_group(const char *text, char *why)
+{
+	gid_t gid;
+
+	return text[0] ? find_group(text, &gid, why) : 0;
 }
 
 /* The types that are strings. */

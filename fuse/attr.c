@@ -94,6 +94,21 @@ find_fd(struct fs_ctx *c, bool by_handle, uint64_t id, int *fd)
 	return 0;
 }
 
+/* The host removed the file.  One that is held and open stays as it is: an
+ * O_TMPFILE may get a name yet. */
+static void
+let_go_of_nameless(struct fs_ctx *c)
+{
+	struct fs_handle *h = NULL;
+
+	if (!c->node->handle)
+		h = fs_handle_of_node(c->s, c->node, false);
+	if (h)
+		fs_handle_put(h);
+	else
+		fs_node_nameless(c->node);
+}
+
 static ssize_t
 reply_attr(struct fs_ctx *c, int fd, struct fuse_attr_out *out)
 {
@@ -103,6 +118,8 @@ reply_attr(struct fs_ctx *c, int fd, struct fuse_attr_out *out)
 
 	if (err)
 		return err;
+	if (stx.stx_nlink == 0)
+		let_go_of_nameless(c);
 	fs_timeout(set->attr_timeout_us, set->cache, &out->attr_valid,
 		   &out->attr_valid_nsec);
 	fs_attr_fill(c, &stx, &out->attr);

@@ -128,24 +128,23 @@ static int
 look_at(struct fs_ctx *c, struct fs_handle *h, const char *name,
 	struct fuse_entry_out *e)
 {
-	struct fs_node *n;
+	struct fs_node *n = NULL;
 	struct statx stx;
 	int err;
 
-	if (is_dots(name)) {
-		/* ".." gets the same: the real one may be outside. */
+	stx.stx_mask = 0;
+	if (is_dots(name))	/* "..", too: the real one may be outside */
 		err = fs_statx(c, h->fd, "", &stx);
-		if (!err)
-			fs_attr_fill(c, &stx, &e->attr);
-		return 0;
-	}
-	err = fs_walk(c, h->node, h->fd, name, false, &stx, &n);
+	else
+		err = fs_walk(c, h->node, h->fd, name, false, &stx, &n);
 	if (err == -ENOENT || err == FS_DEFER)
 		return err;
-	if (err)
-		return 0;
-	fs_entry_fill(c, n, &stx, e);
-	fs_node_put(n);
+	if (n) {
+		fs_entry_fill(c, n, &stx, e);
+		fs_node_put(n);
+	} else if (stx.stx_mask) {
+		fs_attr_fill(c, &stx, &e->attr);
+	}
 	return 0;
 }
 

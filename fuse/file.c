@@ -164,19 +164,25 @@ create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 	return err ? err : fd;
 }
 
+#define CREATE_TRIES 100
+
 static int
 create(struct fs_ctx *c, const struct fuse_create_in *in, int *flags,
        struct statx *stx, struct fs_node **n)
 {
 	/* A Windows guest means to create without saying so. */
 	bool exclusive = in->flags & O_EXCL;
-	int fd = create_new(c, *flags, in->mode & 07777, stx, n);
+	int fd;
 
-	if (fd != -EEXIST || exclusive)
-		return fd;
-	fd = open_existing(c, *flags, stx, n, flags);
-	if (fd == -ENOENT)	/* gone meanwhile */
+	/* Others may make and remove the name between the two, but not for ever. */
+	for (int tries = 0; tries < CREATE_TRIES; tries++) {
 		fd = create_new(c, *flags, in->mode & 07777, stx, n);
+		if (fd != -EEXIST || exclusive)
+			break;
+		fd = open_existing(c, *flags, stx, n, flags);
+		if (fd != -ENOENT)
+			break;
+	}
 	return fd;
 }
 

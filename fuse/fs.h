@@ -140,11 +140,14 @@ int fs_open_proc(struct fs_share *share, int fd, int flags);
 /* session.c */
 
 #define FS_SHARDS 64
+#define FS_IDLE 32		/* forgotten nodes that a shard remembers */
 
 struct fs_shard {
 	pthread_mutex_t lock;
 	struct fs_node **bucket;
 	size_t nbuckets, count;
+	struct fs_node *idle[FS_IDLE];	/* a ring, each with a reference */
+	unsigned idle_at;
 };
 
 struct fs_session {
@@ -187,8 +190,9 @@ struct fs_node {
 	uint16_t type;			/* S_IFMT bits */
 	bool hashed;			/* in its shard; shard.lock */
 	bool has_btime;
+	bool idle;			/* in its shard's ring; shard.lock */
 	_Atomic bool aged;		/* ino and btime name it alone */
-	_Atomic bool deleted;		/* we removed its last name */
+	_Atomic bool deleted;		/* has no name; do not keep it */
 	struct file_handle *handle;	/* NULL: its fd is held */
 	uint64_t nlookup;		/* what the guest holds; shard.lock */
 	struct fs_node *hash_next;	/* shard.lock */
@@ -226,8 +230,10 @@ int fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
 /* The guest looked `n` up once more; a reference for the caller. */
 void fs_node_count(struct fs_node *n);
 void fs_node_forget(struct fs_node *n, uint64_t nlookup);
-/* A name of this inode was removed: do not keep the inode alive. */
+/* A name was removed of the inode that `stx` describes as it was before. */
 void fs_node_removed(struct fs_session *s, const struct statx *stx);
+/* The inode has no name left: do not keep it alive. */
+void fs_node_nameless(struct fs_node *n);
 void fs_nodes_clear(struct fs_session *s);
 
 /* ------------------------------------------------------------------ */

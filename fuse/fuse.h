@@ -12,6 +12,7 @@
 #ifndef FUSE_FUSE_H
 #define FUSE_FUSE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

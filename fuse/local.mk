@@ -30,17 +30,44 @@ tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 
 fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a
 
-fuse_tests = tests/test-fuse-file \
+fuse_tests = tests/test-fuse-cred \
+	tests/test-fuse-dir \
+	tests/test-fuse-file \
 	tests/test-fuse-init \
 	tests/test-fuse-lookup \
-	tests/test-fuse-names
+	tests/test-fuse-malformed \
+	tests/test-fuse-names \
+	tests/test-fuse-node \
+	tests/test-fuse-special \
+	tests/test-fuse-threads \
+	tests/test-fuse-windows
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
+tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
+tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_dir_SOURCES = tests/test-fuse-dir.c
+tests_test_fuse_dir_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_file_SOURCES = tests/test-fuse-file.c
 tests_test_fuse_file_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_init_SOURCES = tests/test-fuse-init.c
 tests_test_fuse_init_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_lookup_SOURCES = tests/test-fuse-lookup.c
 tests_test_fuse_lookup_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_malformed_SOURCES = tests/test-fuse-malformed.c
+tests_test_fuse_malformed_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_names_SOURCES = tests/test-fuse-names.c
 tests_test_fuse_names_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_node_SOURCES = tests/test-fuse-node.c
+tests_test_fuse_node_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
+tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c
+tests_test_fuse_threads_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_windows_SOURCES = tests/test-fuse-windows.c
+tests_test_fuse_windows_LDADD = $(fuse_test_ldadd)
+
+check_PROGRAMS += tests/fuzz/replay-fuse
+TESTS += tests/fuzz/replay-fuse
+tests_fuzz_replay_fuse_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-fuse.c
+tests_fuzz_replay_fuse_LDADD = $(fuse_test_ldadd)
+EXTRA_DIST += tests/fuzz/seeds/fuse

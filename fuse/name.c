@@ -93,6 +93,7 @@ fs_op_link(struct fs_ctx *c, const void *arg, void *out)
 	if (linkat(c->share->proc_fd, from, c->fd, c->name,
 		   AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
+	atomic_store(&c->node2->deleted, false);
 	return fs_reply_entry(c, c->name, out);
 }
 

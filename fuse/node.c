@@ -13,7 +13,8 @@
  *
  * A node's references are ours (requests, open handles) and one for the guest
  * as long as its lookup count is not 0.  The count is whatever the guest makes
- * it and decides nothing else.
+ * it and decides nothing else.  A few forgotten nodes are remembered, because
+ * guests forget and look up the same files again and again.
  */
 #include "config.h"
 
@@ -125,14 +126,26 @@ is_aged(const struct fs_mount *m, const struct statx *stx,
 		now->tv_nsec > (long)stx->stx_btime.tv_nsec);
 }
 
+/* Nodes that guests hold. */
+static void
+count_nodes(struct fs_session *s, int by)
+{
+	atomic_fetch_add_explicit(&s->nnodes, (uint64_t)(int64_t)by,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->share->nnodes, (unsigned)by,
+				  memory_order_relaxed);
+}
+
 /* A reference for the caller and one more lookup.  Under the shard's lock. */
 static bool
 look_up(struct fs_node *n)
 {
 	if (!fs_slot_ref(&n->slot))
 		return false;	/* it is about to be freed */
-	if (n->nlookup++ == 0)
+	if (n->nlookup++ == 0) {
 		fs_slot_ref(&n->slot);
+		count_nodes(n->session, 1);
+	}
 	return true;
 }
 
@@ -221,15 +234,6 @@ node_destroy(struct fs_node *n)
 	free(n->handle);
 	n->handle = NULL;
 	fs_table_free(&n->session->nodes, &n->slot);
-}
-
-static void
-count_nodes(struct fs_session *s, int by)
-{
-	atomic_fetch_add_explicit(&s->nnodes, (uint64_t)(int64_t)by,
-				  memory_order_relaxed);
-	atomic_fetch_add_explicit(&s->share->nnodes, (unsigned)by,
-				  memory_order_relaxed);
 }
 
 /* Make the node and put it into the shard, whose lock is held.  Takes fd
@@ -332,7 +336,6 @@ fs_node_put(struct fs_node *n)
 	unhash(sh, n);
 	pthread_mutex_unlock(&sh->lock);
 	fs_nodefd_drop(n);
-	count_nodes(n->session, -1);
 	node_destroy(n);
 }
 
@@ -346,18 +349,61 @@ fs_node_count(struct fs_node *n)
 	pthread_mutex_unlock(&sh->lock);
 }
 
+/* Remember `n` with the guest's reference.  Returns the node that must go for
+ * it, or n itself: what holds an fd or has no name is not worth it.  Under the
+ * lock. */
+static struct fs_node *
+make_idle(struct fs_shard *sh, struct fs_node *n)
+{
+	struct fs_node **place = &sh->idle[sh->idle_at % FS_IDLE];
+	struct fs_node *old = *place;
+
+	if (n->idle || !n->handle || atomic_load(&n->deleted))
+		return n;
+	if (old)
+		old->idle = false;
+	*place = n;
+	n->idle = true;
+	sh->idle_at++;
+	return old;
+}
+
 void
 fs_node_forget(struct fs_node *n, uint64_t nlookup)
 {
 	struct fs_shard *sh = shard_of(n->session, node_hash(n));
-	bool last;
+	struct fs_node *last = NULL;
 
 	pthread_mutex_lock(&sh->lock);
-	last = n->nlookup > 0 && nlookup >= n->nlookup;
-	n->nlookup = nlookup < n->nlookup ? n->nlookup - nlookup : 0;
+	if (n->nlookup > 0 && nlookup >= n->nlookup) {
+		n->nlookup = 0;
+		count_nodes(n->session, -1);
+		last = make_idle(sh, n);
+	} else if (n->nlookup > 0) {
+		n->nlookup -= nlookup;
+	}
 	pthread_mutex_unlock(&sh->lock);
 	if (last)
-		fs_node_put(n);
+		fs_node_put(last);
+}
+
+static void
+clear_idle(struct fs_shard *sh)
+{
+	struct fs_node *idle[FS_IDLE];
+
+	pthread_mutex_lock(&sh->lock);
+	memcpy(idle, sh->idle, sizeof(idle));
+	memset(sh->idle, 0, sizeof(sh->idle));
+	for (int i = 0; i < FS_IDLE; i++) {
+		if (idle[i])
+			idle[i]->idle = false;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	for (int i = 0; i < FS_IDLE; i++) {
+		if (idle[i])
+			fs_node_put(idle[i]);
+	}
 }
 
 void
@@ -373,22 +419,43 @@ fs_nodes_clear(struct fs_session *s)
 		fs_node_forget(n, UINT64_MAX);
 		fs_node_put(n);
 	}
+	for (int i = 0; i < FS_SHARDS; i++)
+		clear_idle(&s->shard[i]);
 }
 
 /* A held inode without names: let go of it, nothing finds it again. */
 static void
-let_go(struct fs_shard *sh, struct fs_node *n)
+let_go(struct fs_node *n)
 {
-	struct stat st;
-	uint64_t w = atomic_load(&n->fdword);
+	struct fs_shard *sh = shard_of(n->session, node_hash(n));
 
-	if (!(uint32_t)w || fstat((int)(uint32_t)w - 1, &st) < 0 ||
-	    st.st_nlink > 0)
-		return;
 	pthread_mutex_lock(&sh->lock);
 	unhash(sh, n);
 	pthread_mutex_unlock(&sh->lock);
 	fs_nodefd_drop(n);
+}
+
+void
+fs_node_nameless(struct fs_node *n)
+{
+	if (fs_node_id(n) == FUSE_ROOT_ID || atomic_load(&n->deleted))
+		return;
+	atomic_store(&n->deleted, true);
+	if (n->handle)
+		fs_nodefd_drop(n);
+	else
+		let_go(n);
+}
+
+/* Has the inode that this node holds open no names any more? */
+static bool
+held_is_nameless(struct fs_node *n)
+{
+	uint64_t w = atomic_load(&n->fdword);
+	struct stat st;
+
+	return (uint32_t)w && !fstat((int)(uint32_t)w - 1, &st) &&
+	       st.st_nlink == 0;
 }
 
 void
@@ -413,11 +480,11 @@ fs_node_removed(struct fs_session *s, const struct statx *stx)
 	pthread_mutex_unlock(&sh->lock);
 	for (int i = 0; i < nfound; i++) {
 		n = found[i];
-		atomic_store(&n->deleted, true);
-		if (n->handle)
+		if (n->handle ? S_ISDIR(n->type) || stx->stx_nlink <= 1
+			      : held_is_nameless(n))
+			fs_node_nameless(n);
+		else if (n->handle)
 			fs_nodefd_drop(n);
-		else
-			let_go(sh, n);
 		fs_node_put(n);
 	}
 }

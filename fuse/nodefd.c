@@ -167,8 +167,9 @@ fs_nodefd_room(struct fs_share *share)
 /* ------------------------------------------------------------------ */
 
 /*
- * Put `fd` into a node that has none, with `pins` users.  Over the budget a
- * node that can be opened again gets it for its present users only.
+ * Put `fd` into a node that has none, with `pins` users.  Over the budget, or
+ * when the inode was removed, a node that can be opened again gets it for its
+ * present users only.
  * -EEXIST: the node has an fd already.
  */
 static int
@@ -177,19 +178,20 @@ install(struct fs_node *n, int fd, bool held, uint64_t pins)
 	struct fs_share *share = n->session->share;
 	uint64_t none = 0, w = (uint64_t)fd + 1 + pins * PIN;
 	int victim = -1, err = 0;
-	bool full;
+	bool full, passing;
 
 	pthread_mutex_lock(&share->lru_lock);
 	if (share->nfds >= share->max_fds)
 		victim = evict(share);
 	full = share->nfds >= share->max_fds;
+	passing = full || atomic_load(&n->deleted);
 	if (held && full)
 		err = -ENFILE;
-	else if (full && !pins)
+	else if (!held && passing && !pins)
 		err = -ENFILE;
 	else if (held)
 		w |= HELD;
-	else if (full)
+	else if (passing)
 		w |= DOOMED;
 	if (!err && !atomic_compare_exchange_strong(&n->fdword, &none, w))
 		err = -EEXIST;

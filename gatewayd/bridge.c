@@ -1,30 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Requests of the kernel's FUSE client, read from /dev/fuse straight into
- * memory shared with a vhost-user-fs device, and its answers written back.
- *
- * Each request lives in a slot.  It is read so that the data of a WRITE begins
- * on a page, and the answer is placed so that the data of a READ does:
- *
- *	| ....[header 80][data or names ....] ....[header 16][data ....] |
- *	      one piece for the device to read  one for it to write
+ * memory shared with a vhost-user-fs device (slot.h), and its answers written
+ * back.
  *
  * One thread (a pump) per request queue reads /dev/fuse, submits, reaps and
  * answers.  Whoever frees a slot tries to read more requests, so a pump that
  * found no slot need not be woken for one.  FORGETs go to the hiprio queue as
- * a Linux guest sends them; its lock also guards the free slots and the state.
+ * a Linux guest sends them; the lock of that queue also guards the state.
  *
- * The device is not trusted: the header of an answer is copied and checked
- * before the kernel sees it.  When the device is gone, pump 0 goes on alone
- * and answers everything with ENOTCONN, so that nobody hangs until the mount
- * is taken away.
+ * When the device is gone, pump 0 goes on alone and answers everything with
+ * ENOTCONN, so that nobody hangs until the mount is taken away.
  */
+#include "config.h"
+
 #include "gatewayd/bridge.h"
 
+#include "gatewayd/slot.h"
 #include "vhost/vhost.h"
 
 #include <errno.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,24 +31,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define PAGE 4096u
-#define NSLOTS 128u
-#define RING_SIZE (2 * NSLOTS)		/* a request takes at most two entries */
-#define IN_HEAD 80u			/* fuse_in_header, fuse_write_in */
-#define IN_MAX (IN_HEAD + GW_BRIDGE_DATA_MAX + PAGE)
-#define OUT_HEAD ((unsigned)sizeof(struct fuse_out_header))
-/* The biggest request has a small answer, and the other way round. */
-#define SLOT_SIZE (PAGE + GW_BRIDGE_DATA_MAX + 4 * PAGE)
+#define RING_SIZE (2 * SLOT_COUNT)		/* a request takes at most two entries */
 #define DRAIN_MS 3000			/* for answers still out after umount */
-
-struct slot {
-	unsigned char *mem;		/* SLOT_SIZE bytes, shared */
-	struct fuse_out_header *out;	/* in it; never believed */
-	uint32_t room;			/* bytes the answer may have */
-	uint32_t opcode;
-	uint64_t unique;
-	bool busy;			/* the device has it */
-};
 
 struct pump {			/* owned by its thread */
 	struct gw_bridge *bridge;
@@ -70,29 +49,17 @@ struct gw_bridge {
 	int event_fd;
 	unsigned npumps;
 	struct pump *pumps;
-	struct slot slots[NSLOTS];
+	struct slot_pool pool;
 	atomic_bool stop;	/* end now */
 	atomic_bool failing;	/* only pump 0 goes on, and only to refuse */
 
 	pthread_mutex_t lock;	/* of all below, and of the hiprio queue */
 	enum gw_bridge_state state;
-	unsigned free[NSLOTS], nfree;
-	char why[160];
+	char why[160];	/* it broke */
 };
 
-/* What cannot work when /dev/fuse is not the device's own: it hands fds to the
- * kernel, maps memory into it, or speaks to it without being asked. */
-/* clang-format off */
-#define NOT_HERE ((uint64_t)FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE |	\
-		  FUSE_SPLICE_READ | FUSE_MAP_ALIGNMENT |		\
-		  FUSE_SUBMOUNTS | FUSE_HAS_INODE_DAX |			\
-		  1ull << 37 /* PASSTHROUGH */ |			\
-		  1ull << 39 /* HAS_RESEND */ |				\
-		  1ull << 41 /* OVER_IO_URING */)
-/* clang-format on */
-
 /* ------------------------------------------------------------------ */
-/* State and slots. */
+/* State. */
 
 static void
 bump(int fd)
@@ -103,14 +70,15 @@ bump(int fd)
 		return;		/* full: it is readable already */
 }
 
-/* States only go forward.  The first reason is the one that is told. */
+/* States only go forward, so the first reason is the one that is told. */
 static void
 set_state(struct gw_bridge *b, enum gw_bridge_state state, const char *why)
 {
 	pthread_mutex_lock(&b->lock);
 	if (state > b->state) {
 		b->state = state;
-		snprintf(b->why, sizeof(b->why), "%s", why);
+		if (why)
+			snprintf(b->why, sizeof(b->why), "%s", why);
 		bump(b->event_fd);
 	}
 	pthread_mutex_unlock(&b->lock);
@@ -129,51 +97,7 @@ end(struct gw_bridge *b)
 {
 	atomic_store(&b->stop, true);
 	bump(b->stop_fd);
-	set_state(b, GW_BRIDGE_ENDED, "");
-}
-
-static struct slot *
-slot_get(struct gw_bridge *b)
-{
-	struct slot *s = NULL;
-
-	pthread_mutex_lock(&b->lock);
-	if (b->nfree > 0)
-		s = &b->slots[b->free[--b->nfree]];
-	pthread_mutex_unlock(&b->lock);
-	return s;
-}
-
-static void
-slot_put_locked(struct gw_bridge *b, struct slot *s)
-{
-	s->busy = false;
-	b->free[b->nfree++] = (unsigned)(s - b->slots);
-}
-
-static void
-slot_put(struct gw_bridge *b, struct slot *s)
-{
-	pthread_mutex_lock(&b->lock);
-	slot_put_locked(b, s);
-	pthread_mutex_unlock(&b->lock);
-}
-
-static unsigned
-slots_busy(struct gw_bridge *b)
-{
-	unsigned n;
-
-	pthread_mutex_lock(&b->lock);
-	n = NSLOTS - b->nfree;
-	pthread_mutex_unlock(&b->lock);
-	return n;
-}
-
-static unsigned char *
-slot_in(struct slot *s)
-{
-	return s->mem + PAGE - IN_HEAD;
+	set_state(b, GW_BRIDGE_ENDED, NULL);
 }
 
 /* ------------------------------------------------------------------ */
@@ -188,8 +112,8 @@ answer(struct gw_bridge *b, const struct fuse_out_header *oh,
        const void *payload)
 {
 	struct iovec iov[2] = {
-		{ (void *)oh, OUT_HEAD },
-		{ (void *)payload, oh->len - OUT_HEAD },
+		{ (void *)oh, SLOT_OUT_HEAD },
+		{ (void *)payload, oh->len - SLOT_OUT_HEAD },
 	};
 
 	if (writev(b->fuse_fd, iov, iov[1].iov_len ? 2 : 1) < 0 &&
@@ -201,56 +125,38 @@ static void
 answer_error(struct gw_bridge *b, uint64_t unique, int err)
 {
 	struct fuse_out_header oh = {
-		.len = OUT_HEAD, .error = err, .unique = unique,
+		.len = SLOT_OUT_HEAD, .error = err, .unique = unique,
 	};
 
 	answer(b, &oh, NULL);
 }
 
-/* The answer to INIT: nothing is agreed that cannot work here. */
 static void
 answer_init(struct gw_bridge *b, const struct slot *s,
 	    struct fuse_out_header *oh)
 {
-	struct fuse_init_out init = { 0 };
-	uint32_t n = oh->len - OUT_HEAD;
+	struct fuse_init_out init;
+	char why[80];
 
-	if (oh->error) {
-		char why[80];
-
-		answer(b, oh, NULL);
-		snprintf(why, sizeof(why), "the device refused INIT: %s",
-			 strerror(-oh->error));
-		break_off(b, why);
+	if (!oh->error) {
+		slot_init_answer(s, oh, &init);
+		answer(b, oh, &init);
+		set_state(b, GW_BRIDGE_SERVING, NULL);
 		return;
 	}
-	n = n < sizeof(init) ? n : (uint32_t)sizeof(init);
-	memcpy(&init, s->out + 1, n);
-	if (init.max_write > GW_BRIDGE_DATA_MAX)
-		init.max_write = GW_BRIDGE_DATA_MAX;
-	if (init.max_pages > GW_BRIDGE_DATA_MAX / PAGE)
-		init.max_pages = GW_BRIDGE_DATA_MAX / PAGE;
-	init.flags &= ~(uint32_t)NOT_HERE;
-	init.flags2 &= ~(uint32_t)(NOT_HERE >> 32);
-	oh->len = OUT_HEAD + n;
-	answer(b, oh, &init);
-	set_state(b, GW_BRIDGE_SERVING, "");
+	answer(b, oh, NULL);
+	snprintf(why, sizeof(why), "the device refused INIT: %s",
+		 strerror(-oh->error));
+	break_off(b, why);
 }
 
 /* The device is done with `s`. */
 static void
 answer_slot(struct gw_bridge *b, struct slot *s)
 {
-	struct fuse_out_header oh = *s->out;
-	bool good = oh.len >= OUT_HEAD && oh.len <= s->room &&
-		    oh.unique == s->unique && oh.error <= 0 &&
-		    oh.error > -512 && (!oh.error || oh.len == OUT_HEAD);
+	struct fuse_out_header oh;
 
-	if (!good) {
-		oh.len = OUT_HEAD;
-		oh.error = -EIO;
-		oh.unique = s->unique;
-	}
+	slot_answer(s, &oh);
 	if (s->opcode == FUSE_INIT)
 		answer_init(b, s, &oh);
 	else
@@ -260,62 +166,6 @@ answer_slot(struct gw_bridge *b, struct slot *s)
 /* ------------------------------------------------------------------ */
 /* Requests to the device. */
 
-/* Room for the answer, as the request itself asks for it. */
-static uint64_t
-answer_room(uint32_t opcode, const void *arg)
-{
-	uint64_t n = 0;
-
-	switch (opcode) {
-	case FUSE_FORGET:
-	case FUSE_BATCH_FORGET:
-		return 0;
-	case FUSE_READ:
-	case FUSE_READDIR:
-	case FUSE_READDIRPLUS:
-		n = ((const struct fuse_read_in *)arg)->size;
-		return OUT_HEAD + n;
-	case FUSE_GETXATTR:
-	case FUSE_LISTXATTR:
-		n = ((const struct fuse_getxattr_in *)arg)->size;
-		break;
-	case FUSE_IOCTL:
-		n = ((const struct fuse_ioctl_in *)arg)->out_size +
-		    sizeof(struct fuse_ioctl_out);
-		break;
-	}
-	return OUT_HEAD + (n > PAGE ? n : PAGE);
-}
-
-/* Lay out the answer behind a request of `len` bytes, its payload on a page.
- * False when it does not fit. */
-static bool
-slot_place_answer(struct slot *s, size_t len)
-{
-	const struct fuse_in_header *ih = (void *)slot_in(s);
-	size_t at = PAGE - IN_HEAD + len;
-	uint64_t room = answer_room(ih->opcode, ih + 1);
-
-	at = (at + OUT_HEAD + PAGE - 1) / PAGE * PAGE;
-	if (room > OUT_HEAD && room - OUT_HEAD > SLOT_SIZE - at)
-		return false;
-	s->out = (struct fuse_out_header *)(s->mem + at - OUT_HEAD);
-	memset(s->out, 0, OUT_HEAD);
-	s->room = (uint32_t)room;
-	s->opcode = ih->opcode;
-	s->unique = ih->unique;
-	return true;
-}
-
-static void
-limit_init(struct slot *s)
-{
-	struct fuse_init_in *init = (void *)(slot_in(s) + sizeof(struct fuse_in_header));
-
-	init->flags &= ~(uint32_t)NOT_HERE;
-	init->flags2 &= ~(uint32_t)(NOT_HERE >> 32);
-}
-
 static int
 submit(struct pump *p, struct slot *s, size_t len)
 {
@@ -324,7 +174,7 @@ submit(struct pump *p, struct slot *s, size_t len)
 		{ slot_in(s), len },
 		{ s->out, s->room },
 	};
-	uint64_t cookie = (uint64_t)(s - b->slots);
+	uint64_t cookie = (uint64_t)(s - b->pool.slot);
 	struct vh_front_queue *q;
 	int err;
 
@@ -347,23 +197,16 @@ static void
 forward(struct pump *p, struct slot *s, size_t len)
 {
 	struct gw_bridge *b = p->bridge;
-	struct fuse_in_header *ih = (void *)slot_in(s);
 
-	if (ih->opcode == FUSE_INTERRUPT || ih->opcode == FUSE_NOTIFY_REPLY) {
-		/* virtio-fs has neither */
-		slot_put(b, s);
-		return;
-	}
-	if (ih->opcode == FUSE_INIT && len >= sizeof(*ih) +
-	    sizeof(struct fuse_init_in))
-		limit_init(s);
-	if (!slot_place_answer(s, len)) {
-		answer_error(b, ih->unique, -EINVAL);
-		slot_put(b, s);
-		return;
-	}
-	if (submit(p, s, len) < 0)
+	if (!slot_prepare(s, len)) {
+		answer_error(b, s->unique, -EINVAL);
+		slot_put(&b->pool, s);
+	} else if (s->opcode == FUSE_INTERRUPT ||
+		   s->opcode == FUSE_NOTIFY_REPLY) {
+		slot_put(&b->pool, s);		/* virtio-fs has neither */
+	} else if (submit(p, s, len) < 0) {
 		break_off(b, "cannot reach the device's queue");
+	}
 }
 
 /* Read requests while there are some and slots for them. */
@@ -374,15 +217,15 @@ take_requests(struct pump *p)
 	struct slot *s;
 
 	while (!atomic_load(&b->stop) && !atomic_load(&b->failing) &&
-	       (s = slot_get(b))) {
-		ssize_t n = read(b->fuse_fd, slot_in(s), IN_MAX);
+	       (s = slot_get(&b->pool))) {
+		ssize_t n = read(b->fuse_fd, slot_in(s), SLOT_IN_MAX);
 		int err = n < 0 ? errno : 0;
 
 		if (n >= (ssize_t)sizeof(struct fuse_in_header)) {
 			forward(p, s, (size_t)n);
 			continue;
 		}
-		slot_put(b, s);
+		slot_put(&b->pool, s);
 		if (err == ENODEV)
 			end(b);
 		if (err == ECONNABORTED)
@@ -402,10 +245,10 @@ reap_requests(struct pump *p)
 	int n;
 
 	while ((n = vh_front_reap(p->queue, &cookie, &len)) > 0) {
-		struct slot *s = &b->slots[cookie];
+		struct slot *s = &b->pool.slot[cookie];
 
 		answer_slot(b, s);
-		slot_put(b, s);
+		slot_put(&b->pool, s);
 	}
 	if (n < 0)
 		break_off(b, "the device's answers break the rules of its ring");
@@ -422,7 +265,7 @@ reap_forgets(struct gw_bridge *b)
 
 	pthread_mutex_lock(&b->lock);
 	while ((n = vh_front_reap(q, &cookie, &len)) > 0)
-		slot_put_locked(b, &b->slots[cookie]);
+		slot_put(&b->pool, &b->pool.slot[cookie]);
 	pthread_mutex_unlock(&b->lock);
 	if (n < 0)
 		break_off(b, "the device's answers break the rules of its ring");
@@ -496,21 +339,20 @@ join_others(struct gw_bridge *b)
 static void
 refuse(struct gw_bridge *b)
 {
-	static const size_t size = IN_MAX;
+	static const size_t size = SLOT_IN_MAX;
 	struct pollfd pfd = { .fd = b->fuse_fd, .events = POLLIN };
 	unsigned char *buf = malloc(size);
 
-	for (unsigned i = 0; i < NSLOTS; i++)
-		if (b->slots[i].busy && b->slots[i].room)
-			answer_error(b, b->slots[i].unique, -ENOTCONN);
+	for (unsigned i = 0; i < SLOT_COUNT; i++)
+		if (b->pool.slot[i].busy && b->pool.slot[i].room)
+			answer_error(b, b->pool.slot[i].unique, -ENOTCONN);
 	while (buf && !atomic_load(&b->stop)) {
 		struct fuse_in_header ih;
 		ssize_t n = read(b->fuse_fd, buf, size);
 
 		if (n >= (ssize_t)sizeof(ih)) {
 			memcpy(&ih, buf, sizeof(ih));
-			if (answer_room(ih.opcode, buf + sizeof(ih)) &&
-			    ih.opcode != FUSE_INTERRUPT)
+			if (slot_is_answered(ih.opcode))
 				answer_error(b, ih.unique, -ENOTCONN);
 		} else if (n < 0 && errno == ENODEV) {
 			end(b);
@@ -609,19 +451,6 @@ add_pumps(struct gw_bridge *b, unsigned npumps)
 	return 0;
 }
 
-static void
-add_slots(struct gw_bridge *b)
-{
-	size_t size;
-	unsigned char *mem = vh_front_mem(b->front, &size);
-
-	for (unsigned i = 0; i < NSLOTS && (i + 1) * (size_t)SLOT_SIZE <= size;
-	     i++) {
-		b->slots[i].mem = mem + i * (size_t)SLOT_SIZE;
-		slot_put_locked(b, &b->slots[i]);
-	}
-}
-
 int
 gw_bridge_new(const char *socket, unsigned nqueues, struct gw_bridge **bridge,
 	      char **why)
@@ -629,15 +458,18 @@ gw_bridge_new(const char *socket, unsigned nqueues, struct gw_bridge **bridge,
 	struct vh_front_settings set = {
 		.nqueues = 1 + nqueues,
 		.queue_size = RING_SIZE,
-		.mem_size = NSLOTS * (size_t)SLOT_SIZE,
+		.mem_size = SLOT_COUNT * (size_t)SLOT_SIZE,
 	};
 	struct gw_bridge *b = calloc(1, sizeof(*b));
+	unsigned char *mem;
+	size_t size;
 	int err = -ENOMEM;
 
 	*why = NULL;
 	if (!b)
 		return err;
 	pthread_mutex_init(&b->lock, NULL);
+	slot_pool_init(&b->pool);
 	b->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (b->stop_fd < 0 || b->event_fd < 0) {
@@ -651,7 +483,8 @@ gw_bridge_new(const char *socket, unsigned nqueues, struct gw_bridge **bridge,
 		err = -EPROTO;
 		goto free_bridge;
 	}
-	add_slots(b);
+	mem = vh_front_mem(b->front, &size);
+	slot_pool_add(&b->pool, mem, size);
 	err = add_pumps(b, vh_front_nqueues(b->front) - 1);
 	if (err)
 		goto free_bridge;
@@ -699,18 +532,18 @@ say_goodbye(struct gw_bridge *b)
 	uint64_t cookie;
 	uint32_t len;
 
-	for (int ms = 0; slots_busy(b) > 0 && ms < DRAIN_MS; ms += 10) {
+	for (int ms = 0; slots_busy(&b->pool) > 0 && ms < DRAIN_MS; ms += 10) {
 		for (unsigned i = 0; i < b->npumps; i++)
 			reap_requests(&b->pumps[i]);
 		reap_forgets(b);
-		if (slots_busy(b) > 0)
+		if (slots_busy(&b->pool) > 0)
 			poll(NULL, 0, 10);
 	}
-	s = slot_get(b);
-	if (!s || slots_busy(b) > 1)
+	s = slot_get(&b->pool);
+	if (!s || slots_busy(&b->pool) > 1)
 		return;
 	memcpy(slot_in(s), &ih, sizeof(ih));
-	if (slot_place_answer(s, sizeof(ih)) && submit(p, s, sizeof(ih)) >= 0)
+	if (slot_prepare(s, sizeof(ih)) && submit(p, s, sizeof(ih)) >= 0)
 		vh_front_wait(p->queue, &cookie, &len, DRAIN_MS);
 }
 
@@ -739,5 +572,6 @@ gw_bridge_free(struct gw_bridge *b)
 	if (b->event_fd >= 0)
 		close(b->event_fd);
 	pthread_mutex_destroy(&b->lock);
+	slot_pool_fini(&b->pool);
 	free(b);
 }

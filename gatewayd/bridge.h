@@ -6,8 +6,6 @@
 #ifndef GATEWAYD_BRIDGE_H
 #define GATEWAYD_BRIDGE_H
 
-#define GW_BRIDGE_DATA_MAX (1u << 20)	/* bytes of one READ or WRITE */
-
 enum gw_bridge_state {
 	GW_BRIDGE_STARTING,	/* INIT is not answered yet */
 	GW_BRIDGE_SERVING,

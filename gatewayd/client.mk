@@ -5,5 +5,8 @@ gatewayd_gatewayctl_SOURCES = \
 	gatewayd/gatewayctl.c \
 	gatewayd/ctlclient.c gatewayd/ctlclient.h \
 	gatewayd/mount.c gatewayd/mount.h \
-	gatewayd/bridge.c gatewayd/bridge.h
+	gatewayd/bridge.c gatewayd/bridge.h \
+	gatewayd/slot.c gatewayd/slot.h
 gatewayd_gatewayctl_LDADD = vhost/libvhost.a
+
+dist_man_MANS += man/gatewayctl.1

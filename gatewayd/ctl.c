@@ -31,6 +31,7 @@ struct client {
 	struct ucred peer;
 	bool writer;
 	bool eof;			/* it will send nothing more */
+	bool skipping;			/* the rest of a line that is too long */
 	struct tree_watch *watch;	/* it is a stream now */
 	unsigned long lost;		/* lines a slow stream did not get */
 };
@@ -221,6 +222,25 @@ is_text(const char *line, size_t n)
 	return true;
 }
 
+/* The next line, allocated; what stands before the end counts as one. */
+static char *
+next_line(struct client *c, size_t *n)
+{
+	struct evbuffer *in = bufferevent_get_input(c->bev);
+	char *line = evbuffer_readln(in, n, EVBUFFER_EOL_CRLF);
+
+	if (line || !c->eof || !evbuffer_get_length(in))
+		return line;
+	*n = evbuffer_get_length(in);
+	line = malloc(*n + 1);
+	if (line) {
+		evbuffer_copyout(in, line, *n);
+		line[*n] = '\0';
+	}
+	evbuffer_drain(in, *n);
+	return line;
+}
+
 /* Answer what is complete, as long as the client reads. */
 static void
 serve_lines(struct client *c)
@@ -230,28 +250,29 @@ serve_lines(struct client *c)
 	size_t n;
 
 	while (!c->watch && evbuffer_get_length(out) < OUTPUT_HIGH) {
-		char *line = evbuffer_readln(in, &n, EVBUFFER_EOL_CRLF);
+		char *line = next_line(c, &n);
 
-		if (!line && c->eof && evbuffer_get_length(in) > 0) {
-			evbuffer_add(in, "\n", 1);	/* the last line */
-			continue;
-		}
 		if (!line)
 			break;
-		if (is_text(line, n))
+		if (c->skipping)
+			reply_error(c, -EMSGSIZE,
+				    "the line is longer than 64 KiB");
+		else if (is_text(line, n))
 			serve_line(c, line);
 		else
 			reply_error(c, -EINVAL, "the line is not text");
+		c->skipping = false;
 		free(line);
 	}
-	if (c->watch)
+	if (evbuffer_get_length(out) >= OUTPUT_HIGH && !c->watch)
+		return;
+	if (evbuffer_get_length(in) >= LINE_MAX_BYTES)
+		c->skipping = true;
+	if (c->skipping || c->watch)
 		evbuffer_drain(in, evbuffer_get_length(in));
-	else if (evbuffer_get_length(in) >= LINE_MAX_BYTES &&
-		 evbuffer_get_length(out) < OUTPUT_HIGH) {
-		evbuffer_drain(in, evbuffer_get_length(in));
+	if (c->skipping && c->eof) {
 		reply_error(c, -EMSGSIZE, "the line is longer than 64 KiB");
-		c->eof = true;
-		bufferevent_disable(c->bev, EV_READ);
+		c->skipping = false;
 	}
 }
 
@@ -363,7 +384,7 @@ may_write(struct gw *gw, int fd, const struct ucred *peer)
 {
 	if (peer->uid == 0 || peer->uid == geteuid())
 		return true;
-	return gw->conf->gateway.admin_group[0] &&
+	return gw->conf->gateway.admin_gid != (gid_t)-1 &&
 	       in_group(fd, peer, gw->conf->gateway.admin_gid);
 }
 
@@ -472,9 +493,10 @@ ctl_free(struct ctl *ctl)
 	/* The loop has ended: what is answered already goes out now. */
 	while (!TAILQ_EMPTY(&ctl->clients)) {
 		struct client *c = TAILQ_FIRST(&ctl->clients);
+		struct evbuffer *output = bufferevent_get_output(c->bev);
 
-		evbuffer_write(bufferevent_get_output(c->bev),
-			       bufferevent_getfd(c->bev));
+		evbuffer_unfreeze(output, 1);
+		evbuffer_write(output, bufferevent_getfd(c->bev));
 		client_free(c);
 	}
 	if (ctl->accept)

@@ -4,6 +4,8 @@
  * ctlclient.h).  What the daemon sends is checked like any other input: the
  * socket may belong to another program.
  */
+#include "config.h"
+
 #include "gatewayd/ctlclient.h"
 
 #include <errno.h>

@@ -6,6 +6,8 @@
  * Exit status: 0 done, 1 refused or failed, 2 usage, 3 no daemon there,
  * 4 no permission.
  */
+#include "config.h"
+
 #include "gatewayd/ctlclient.h"
 #include "gatewayd/mount.h"
 
@@ -15,14 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
-#ifndef PACKAGE_VERSION
-#define PACKAGE_VERSION "unknown"
-#endif
 
 enum {
 	DONE = 0,

@@ -121,9 +121,8 @@ struct qthread {
 struct squeue {
 	struct session *session;
 	struct vh_queue *queue;
-	struct qthread *thread;		/* that serves it, NULL = control thread */
-	struct event *kick;		/* while the control thread serves it */
-	struct event *stop_timer;	/* the stop waits this long for jobs */
+	struct qthread *thread;		/* that serves it, or NULL */
+	struct event *stop_timer;	/* a stop that takes too long */
 	unsigned inflight;		/* session->lock: requests of it in the pool */
 	bool running;			/* between queue_start and vh_queue_stopped */
 	bool stopping;			/* queue_stop was asked */
@@ -153,10 +152,6 @@ struct session {
 	char broken[160];		/* under lock: why a queue thread gave up */
 	struct gw_msg broken_msg;
 	struct gw_msg idle_msg;		/* the last cut-loose job has ended */
-
-	/* The control thread's own way to serve hiprio. */
-	struct fs_thread *fs_thread;
-	struct fs_counters counters;
 };
 
 /* ---- gw.c: the loop and its mail ---- */
@@ -254,16 +249,9 @@ bool squeue_is_idle(const struct session *s);
 int qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
 		  struct qthread **t);
 void qthread_attend(struct qthread *t);		/* look at your fields */
+void qthread_interrupt(struct qthread *t);	/* out of a system call */
 void qthread_join(struct qthread *t);		/* after its message came */
 void qthread_free(struct qthread *t);
-/*
- * Serve what waits on `q` in one batch.  Number of requests taken, or -errno
- * after session_broken().
- */
-int serve_batch(struct session *s, struct vh_queue *q, struct fs_thread *ft,
-		struct fs_counters *counters, struct iovec *iov);
-#define SERVE_BATCH 64
-
 /* ---- pool.c: requests that may wait ---- */
 int pool_new(struct gw *gw, unsigned size, struct pool **pool);
 /* Ends idle threads; false if some are stuck in a request. */

@@ -5,8 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -85,35 +83,13 @@ make_parents(const char *path)
 	return mkdir(dir, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-static int
-find_owner(const char *user, const char *group, uid_t *uid, gid_t *gid)
-{
-	struct passwd *pw = NULL;
-	struct group *gr = NULL;
-
-	*uid = (uid_t)-1;
-	*gid = (gid_t)-1;
-	if (user && *user && !(pw = getpwnam(user)))
-		return -ESRCH;
-	if (group && *group && !(gr = getgrnam(group)))
-		return -ESRCH;
-	if (pw)
-		*uid = pw->pw_uid;
-	if (gr)
-		*gid = gr->gr_gid;
-	return 0;
-}
-
 int
 listen_own(const char *path, const char *user, const char *group,
 	   unsigned mode)
 {
-	uid_t uid;
-	gid_t gid;
-	int err = find_owner(user, group, &uid, &gid);
+	uid_t uid = user ? conf_user_number(user) : (uid_t)-1;
+	gid_t gid = group ? conf_group_number(group) : (gid_t)-1;
 
-	if (err)
-		return err;
 	return chown(path, uid, gid) || chmod(path, mode) ? -errno : 0;
 }
 

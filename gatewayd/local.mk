@@ -2,14 +2,50 @@
 
 sbin_PROGRAMS += gatewayd/gatewayd
 gatewayd_gatewayd_SOURCES = gatewayd/main.c gatewayd/gw.h gatewayd/gw.c \
-	gatewayd/share.c gatewayd/reload.c gatewayd/listen.c gatewayd/session.c gatewayd/queue.c \
-	gatewayd/worker.c gatewayd/pool.c gatewayd/ctl.c gatewayd/tree.h \
-	gatewayd/tree.c gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
+	gatewayd/share.c gatewayd/reload.c gatewayd/listen.c \
+	gatewayd/session.c gatewayd/queue.c gatewayd/worker.c \
+	gatewayd/pool.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
+	gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
 	gatewayd/privs.c gatewayd/notify.c
 gatewayd_gatewayd_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) \
 	-DGW_VERSION='"$(PACKAGE_VERSION)"'
 gatewayd_gatewayd_LDADD = vhost/libvhost.a fuse/libfuse.a conf/libconf.a \
 	$(LIBEVENT_LIBS) $(INIH_LIBS)
 
+include $(top_srcdir)/gatewayd/client.mk
 
+# gatewayd.conf(5) is made from the key table.
 dist_man_MANS += man/gatewayd.8 man/gatewayd-control.7
+man_MANS = man/gatewayd.conf.5
+EXTRA_DIST += man/gatewayd.conf.5.in
+CLEANFILES += man/gatewayd.conf.5
+man/gatewayd.conf.5: man/gatewayd.conf.5.in gatewayd/gatewayd$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) man && \
+	gatewayd/gatewayd$(EXEEXT) --print-manual >$@.keys && \
+	sed -e '/@KEYS@/{r $@.keys' -e 'd;}' \
+		$(top_srcdir)/man/gatewayd.conf.5.in >$@.tmp && \
+	rm -f $@.keys && mv $@.tmp $@
+
+EXTRA_DIST += conf/gatewayd.service.in
+CLEANFILES += conf/gatewayd.service
+systemdsystemunit_DATA = conf/gatewayd.service
+conf/gatewayd.service: conf/gatewayd.service.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) conf && \
+	sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@bindir[@]|$(bindir)|g' \
+		$(top_srcdir)/conf/gatewayd.service.in >$@
+
+# An installed configuration is the admin's: never overwritten.
+install-data-local:
+	$(MKDIR_P) '$(DESTDIR)$(sysconfdir)/gatewayd/conf.d'
+	test -e '$(DESTDIR)$(sysconfdir)/gatewayd/gatewayd.conf' || \
+		$(INSTALL_DATA) $(top_srcdir)/conf/gatewayd.conf \
+			'$(DESTDIR)$(sysconfdir)/gatewayd/gatewayd.conf'
+uninstall-local:
+	cmp -s $(top_srcdir)/conf/gatewayd.conf \
+		'$(DESTDIR)$(sysconfdir)/gatewayd/gatewayd.conf' && \
+		rm -f '$(DESTDIR)$(sysconfdir)/gatewayd/gatewayd.conf' || :
+	rmdir '$(DESTDIR)$(sysconfdir)/gatewayd/conf.d' \
+		'$(DESTDIR)$(sysconfdir)/gatewayd' 2>/dev/null || :
+
+TESTS += tests/test-daemon-args.sh tests/test-daemon-control.sh
+EXTRA_DIST += tests/test-daemon-args.sh tests/test-daemon-control.sh

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include "gatewayd/gw.h"
@@ -18,7 +17,7 @@
 enum {
 	EXIT_FAILED = 1,	/* while running */
 	EXIT_USAGE = 2,
-	EXIT_CONFIG = EX_CONFIG,	/* 78 */
+	EXIT_CONFIG = 78,	/* EX_CONFIG of sysexits.h */
 };
 
 enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_MANUAL, VERSION, HELP };
@@ -171,6 +170,22 @@ say_ready(struct gw *gw, int ready_fd)
 	gw_status(gw);
 }
 
+static void
+on_interrupt(int sig)
+{
+	(void)sig;
+}
+
+static void
+set_signals(void)
+{
+	/* No SA_RESTART: it is to end a system call (qthread_interrupt). */
+	struct sigaction sa = { .sa_handler = on_interrupt };
+
+	sigaction(SIGUSR1, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
 /* 0 or an exit status. */
 static int
 start(struct gw *gw, struct args *a)
@@ -179,7 +194,7 @@ start(struct gw *gw, struct args *a)
 	int err;
 
 	umask(0);
-	signal(SIGPIPE, SIG_IGN);
+	set_signals();
 	log_set_level((enum conf_log)gw->conf->gateway.log_level);
 	privs_raise_nofile(gw->conf->gateway.rlimit_nofile);
 	gw_set_poll_max(gw);

@@ -4,9 +4,12 @@
  * files with mount(2) of type fuse, leaves a child behind that serves it
  * (bridge.c), and sees to it that the mount goes when the device does.
  */
+#include "config.h"
+
 #include "gatewayd/mount.h"
 
 #include "gatewayd/bridge.h"
+#include "gatewayd/slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -130,7 +133,7 @@ mount_fuse(struct mounted *m)
 	snprintf(data, sizeof(data),
 		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,"
 		 "default_permissions,max_read=%u", m->fuse_fd,
-		 GW_BRIDGE_DATA_MAX);
+		 SLOT_DATA_MAX);
 	if (mount(m->set->name, m->dir, "fuse.gatewayd", flags, data) < 0) {
 		err = -errno;
 		say(m, "cannot mount: %s%s", strerror(-err),

@@ -4,10 +4,14 @@
  * queue, and when a stop is complete.
  *
  * A request queue has a thread of its own.  Hiprio is served by the first of
- * these threads, by the control thread while there is none.  A stop is
- * complete when the thread has let go and the queue's requests in the pool
- * have ended; those that do not end within STOP_S are cut loose, because an
- * unanswered GET_VRING_BASE freezes the whole virtual machine.
+ * these threads and waits while there is none; not by the control thread,
+ * because to answer is to write to an eventfd of the front end's, which can
+ * block for ever.
+ *
+ * A stop is complete when the thread has let go and the queue's requests in
+ * the pool have ended; those that do not end within STOP_S are cut loose,
+ * because an unanswered GET_VRING_BASE freezes the whole virtual machine.  A
+ * thread that does not let go is interrupted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,11 +38,19 @@ queue_done(struct squeue *sq)
 	session_reap(s);	/* may free s */
 }
 
+static void
+arm_stop_timer(struct squeue *sq)
+{
+	struct timeval tv = { .tv_sec = STOP_S };
+
+	if (sq->stop_timer)
+		evtimer_add(sq->stop_timer, &tv);
+}
+
 /* No thread serves it any more: done, or waiting for the pool. */
 static void
 queue_released(struct squeue *sq)
 {
-	struct timeval tv = { .tv_sec = STOP_S };
 	struct session *s = sq->session;
 	bool busy;
 
@@ -47,7 +59,7 @@ queue_released(struct squeue *sq)
 	busy = sq->inflight > 0;
 	pthread_mutex_unlock(&s->lock);
 	if (busy && !s->ending && sq->stop_timer)
-		evtimer_add(sq->stop_timer, &tv);
+		arm_stop_timer(sq);
 	else
 		queue_done(sq);
 }
@@ -70,61 +82,17 @@ on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (!sq->released) {
+		qthread_interrupt(sq->thread);
+		arm_stop_timer(sq);
+		return;
+	}
 	log_limited(&sq->session->share->limit, CONF_LOG_WARN,
 		    "%s: session %llu: queue %u stopped with requests "
 		    "outstanding", sq->session->share->conf->tag,
 		    (unsigned long long)sq->session->id,
 		    vh_queue_index(sq->queue));
 	queue_done(sq);
-}
-
-/* ---- hiprio on the control thread ---- */
-
-static void
-serve_here(struct squeue *sq)
-{
-	static struct iovec iov[VH_IOV_MAX];	/* the control thread's scratch */
-	struct session *s = sq->session;
-	int n;
-
-	vh_queue_drain_kick(sq->queue);
-	do {
-		n = serve_batch(s, sq->queue, s->fs_thread, &s->counters, iov);
-	} while (n > 0 || (n == 0 && !vh_queue_arm(sq->queue)));
-	fs_thread_relax(s->fs_thread);
-	if (n < 0 && sq->kick)
-		event_del(sq->kick);
-}
-
-static void
-on_kick(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	serve_here(arg);
-}
-
-static int
-take_here(struct squeue *sq)
-{
-	struct timeval tv = { .tv_usec = 10000 };
-	int fd = vh_queue_kick_fd(sq->queue);
-
-	sq->kick = event_new(sq->session->share->gw->base, fd,
-			     (fd >= 0 ? EV_READ : 0) | EV_PERSIST, on_kick, sq);
-	if (!sq->kick)
-		return -ENOMEM;
-	event_add(sq->kick, fd >= 0 ? NULL : &tv);
-	serve_here(sq);
-	return 0;
-}
-
-static void
-leave_here(struct squeue *sq)
-{
-	if (sq->kick)
-		event_free(sq->kick);
-	sq->kick = NULL;
 }
 
 /* ---- threads ---- */
@@ -140,20 +108,19 @@ first_thread(struct session *s)
 }
 
 /* Hiprio has lost its thread, or never had one. */
-static int
+static void
 place_hiprio(struct session *s)
 {
 	struct squeue *sq = &s->queue[HIPRIO];
 	struct qthread *t = first_thread(s);
 
 	if (!t)
-		return take_here(sq);
+		return;
 	pthread_mutex_lock(&t->lock);
 	t->hiprio = sq->queue;
 	pthread_mutex_unlock(&t->lock);
 	sq->thread = t;
 	qthread_attend(t);
-	return 0;
 }
 
 static void
@@ -176,9 +143,8 @@ on_thread_done(struct gw *gw, struct gw_msg *msg)
 	pthread_mutex_unlock(&s->share->lock);
 	qthread_free(t);
 
-	if (had_hiprio && hiprio->running && !hiprio->stopping &&
-	    place_hiprio(s))
-		session_broken(s, "out of memory");
+	if (had_hiprio && hiprio->running && !hiprio->stopping)
+		place_hiprio(s);
 	if (had_hiprio && hiprio->stopping)
 		queue_released(hiprio);
 	queue_released(own);	/* may free s */
@@ -204,7 +170,7 @@ start_thread(struct session *s, struct squeue *sq)
 {
 	struct squeue *hiprio = &s->queue[HIPRIO];
 	struct gw *gw = s->share->gw;
-	struct vh_queue *also = NULL;
+	bool both = hiprio->running && !hiprio->stopping && !hiprio->thread;
 	struct qthread *t;
 	int err;
 
@@ -216,20 +182,13 @@ start_thread(struct session *s, struct squeue *sq)
 			    gw->conf->gateway.max_threads);
 		return -EAGAIN;
 	}
-	if (hiprio->running && !hiprio->stopping && !hiprio->thread) {
-		leave_here(hiprio);
-		also = hiprio->queue;
-	}
-	err = qthread_start(s, sq->queue, also, &t);
-	if (err) {
-		if (also)
-			take_here(hiprio);
+	err = qthread_start(s, sq->queue, both ? hiprio->queue : NULL, &t);
+	if (err)
 		return err;
-	}
 	t->msg.run = on_thread_done;
 	gw->nthreads++;
 	sq->thread = t;
-	if (also)
+	if (both)
 		hiprio->thread = t;
 	return 0;
 }
@@ -240,12 +199,15 @@ queue_start(void *ctx, struct vh_queue *q)
 	struct session *s = ctx;
 	unsigned index = vh_queue_index(q);
 	struct squeue *sq = &s->queue[index];
-	int err;
+	int err = 0;
 
 	sq->queue = q;
 	vh_queue_set_data(q, sq);
 	sq->running = true;
-	err = index == HIPRIO ? place_hiprio(s) : start_thread(s, sq);
+	if (index == HIPRIO)
+		place_hiprio(s);
+	else
+		err = start_thread(s, sq);
 	if (err)
 		sq->running = false;
 	return err;
@@ -262,7 +224,6 @@ queue_stop(void *ctx, struct vh_queue *q)
 		return;
 	sq->stopping = true;
 	if (!t) {
-		leave_here(sq);
 		queue_released(sq);
 		return;
 	}
@@ -273,6 +234,7 @@ queue_stop(void *ctx, struct vh_queue *q)
 		t->hiprio = NULL;
 	pthread_mutex_unlock(&t->lock);
 	qthread_attend(t);
+	arm_stop_timer(sq);
 }
 
 static void
@@ -281,12 +243,8 @@ queue_wake(void *ctx, struct vh_queue *q)
 	struct squeue *sq = vh_queue_data(q);
 
 	(void)ctx;
-	if (!sq || !sq->running || sq->stopping)
-		return;
-	if (sq->thread)
+	if (sq && sq->running && !sq->stopping && sq->thread)
 		qthread_attend(sq->thread);
-	else
-		serve_here(sq);
 }
 
 /* Requests that were cut loose may still look at the files: then the next
@@ -334,7 +292,6 @@ squeue_fini(struct session *s)
 
 		gw_unpost(s->share->gw, &sq->drained);
 		gw_unpost(s->share->gw, &sq->dropped);
-		leave_here(sq);
 		if (sq->stop_timer)
 			event_free(sq->stop_timer);
 	}

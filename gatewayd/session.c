@@ -36,11 +36,6 @@ session_free(struct session *s)
 		vh_conn_free(s->conn);
 	if (s->fs)
 		fs_session_free(s->fs);
-	if (s->fs_thread)
-		fs_thread_free(s->fs_thread);
-	pthread_mutex_lock(&share->lock);
-	fs_counters_add(&share->past, &s->counters);
-	pthread_mutex_unlock(&share->lock);
 	TAILQ_REMOVE(&share->sessions, s, link);
 	share->nsessions--;
 	conf_share_put(s->conf);
@@ -192,8 +187,7 @@ make_parts(struct session *s, int fd)
 			     on_readable, s);
 	s->silent = evtimer_new(base, on_silent, s);
 	return s->event && s->silent &&
-	       !fs_session_new(s->share->fs, &s->fs) &&
-	       !fs_thread_new(&s->fs_thread);
+	       !fs_session_new(s->share->fs, &s->fs);
 }
 
 int

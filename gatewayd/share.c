@@ -229,13 +229,11 @@ add_counters(struct share *share, struct fs_counters *sum)
 	pthread_mutex_lock(&share->lock);
 	fs_counters_add(sum, &share->past);
 	pthread_mutex_unlock(&share->lock);
-	TAILQ_FOREACH(s, &share->sessions, link) {
-		fs_counters_add(sum, &s->counters);
+	TAILQ_FOREACH(s, &share->sessions, link)
 		for (unsigned i = 1; i < VH_QUEUES_MAX; i++)
 			if (s->queue[i].thread)
 				fs_counters_add(sum,
 						&s->queue[i].thread->counters);
-	}
 }
 
 void

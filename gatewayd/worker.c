@@ -15,26 +15,53 @@
 
 #include "gatewayd/gw.h"
 
-#define BATCH_BYTES (256 << 10)	/* answer early after this much data */
+#define SERVE_BATCH 64		/* requests answered together */
+#define BATCH_BYTES (256 << 10)	/* answer earlier after this much data */
 
-static bool
-is_broken(ssize_t n, struct session *s)
+/* Answers that wait to be published together. */
+struct batch {
+	struct qthread *t;
+	struct vh_queue *q;
+	struct fs_thread *ft;
+	struct vh_used used[SERVE_BATCH];
+	unsigned n;
+	size_t bytes;
+};
+
+static void
+batch_publish(struct batch *b)
 {
-	if (n != FS_GONE)
-		return false;
-	session_broken(s, "guest memory went away while a request used it");
-	return true;
+	vh_queue_complete(b->q, b->used, b->n);
+	b->n = 0;
+	b->bytes = 0;
 }
 
-/*
- * One chain to one used element.  1: *used is to be answered, 0: the pool has
- * it, -errno: the session is broken.
- */
-static int
-serve_one(struct session *s, struct vh_queue *q, struct fs_thread *ft,
-	  struct fs_counters *counters, struct vh_chain *c,
-	  struct vh_used *used)
+static void
+batch_add(struct batch *b, const struct vh_chain *c, ssize_t len)
 {
+	b->used[b->n++] = (struct vh_used){ c->head, (uint32_t)len };
+	b->bytes += c->in_len + (size_t)len;
+	if (b->bytes >= BATCH_BYTES)
+		batch_publish(b);
+}
+
+/* To the pool; what is answered already does not wait for room there. */
+static int
+defer(struct batch *b, struct vh_chain *c, const struct fs_req *req)
+{
+	struct session *s = b->t->session;
+
+	if (b->n)
+		batch_publish(b);
+	return pool_submit(s->share->gw->pool, s, b->q, c, req,
+			   &b->t->attention);
+}
+
+/* 0 or, when the session is broken, -errno. */
+static int
+serve_one(struct batch *b, struct vh_chain *c)
+{
+	struct session *s = b->t->session;
 	struct fs_req req = {
 		.in = c->iov,
 		.nin = c->nin,
@@ -42,62 +69,57 @@ serve_one(struct session *s, struct vh_queue *q, struct fs_thread *ft,
 		.out = c->iov + c->nin,
 		.nout = c->nout,
 		.out_len = c->out_len,
-		.flags = vh_queue_index(q) == 0 ? FS_HIPRIO : 0,
-		.counters = counters,
+		.flags = vh_queue_index(b->q) == 0 ? FS_HIPRIO : 0,
+		.counters = &b->t->counters,
 	};
-	struct squeue *sq = vh_queue_data(q);
-	ssize_t n = fs_serve(s->fs, ft, &req);
+	ssize_t n = fs_serve(s->fs, b->ft, &req);
 
 	if (n == FS_DEFER) {
-		if (!pool_submit(s->share->gw->pool, s, q, c, &req,
-				 sq->thread ? &sq->thread->attention : NULL))
+		if (!defer(b, c, &req))
 			return 0;
 		n = 0;		/* out of memory: the chain is given back */
 	}
-	if (is_broken(n, s))
+	if (n == FS_GONE) {
+		session_broken(s, "guest memory went away while a request "
+			       "used it");
 		return -EFAULT;
-	used->head = c->head;
-	used->len = n > 0 ? (uint32_t)n : 0;
-	return 1;
+	}
+	batch_add(b, c, n > 0 ? n : 0);
+	return 0;
 }
 
-int
-serve_batch(struct session *s, struct vh_queue *q, struct fs_thread *ft,
-	    struct fs_counters *counters, struct iovec *iov)
+/*
+ * Serve what waits on `q` in one batch.  Number of requests taken, or -errno
+ * after session_broken().
+ */
+static int
+serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
+	    struct iovec *iov)
 {
-	struct vh_used used[SERVE_BATCH];
+	struct batch b;
 	struct vh_chain c;
-	unsigned n = 0, taken = 0;
-	size_t bytes = 0;
-	int rc;
+	int rc, taken = 0;
 
+	b.t = t;
+	b.q = q;
+	b.ft = ft;
+	b.n = 0;
+	b.bytes = 0;
 	rc = vh_queue_sync(q);
 	while (!rc && taken < SERVE_BATCH) {
 		rc = vh_queue_pop(q, &c, iov);
 		if (rc <= 0)
 			break;
 		taken++;
-		bytes += c.in_len;
-		rc = serve_one(s, q, ft, counters, &c, &used[n]);
-		if (rc < 0)
-			break;
-		n += (unsigned)rc;
-		if (rc)
-			bytes += used[n - 1].len;
-		rc = 0;
-		if (bytes >= BATCH_BYTES) {
-			vh_queue_complete(q, used, n);
-			n = 0;
-			bytes = 0;
-		}
+		rc = serve_one(&b, &c);
 	}
-	if (n)
-		vh_queue_complete(q, used, n);
+	if (b.n)
+		batch_publish(&b);
 	if (rc < 0) {
-		session_broken(s, vh_queue_why(q));
+		session_broken(t->session, vh_queue_why(q));
 		return rc;
 	}
-	return (int)taken;
+	return taken;
 }
 
 /* ---- polling and sleeping ---- */
@@ -272,8 +294,7 @@ static void
 serve_until_stopped(struct qthread *t, struct fs_thread *ft,
 		    struct iovec *iov)
 {
-	struct session *s = t->session;
-	struct poller p = { .most_us = s->conf->poll_us };
+	struct poller p = { .most_us = t->session->conf->poll_us };
 	struct vh_queue *hiprio = NULL;
 	bool broken = false;
 
@@ -282,9 +303,8 @@ serve_until_stopped(struct qthread *t, struct fs_thread *ft,
 
 		do {
 			if (hiprio)
-				h = serve_batch(s, hiprio, ft, &t->counters,
-						iov);
-			n = serve_batch(s, t->queue, ft, &t->counters, iov);
+				h = serve_batch(t, hiprio, ft, iov);
+			n = serve_batch(t, t->queue, ft, iov);
 			broken = n < 0 || h < 0;
 			if (!broken && n == 0 && h <= 0)
 				wait_for_work(t, &p, hiprio, ft);
@@ -340,6 +360,7 @@ qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
 	/* Signals are the control thread's; SIGBUS goes to who caused it. */
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGUSR1);	/* qthread_interrupt() */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = -pthread_create(&t->thread, NULL, qthread_main, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -368,6 +389,16 @@ qthread_attend(struct qthread *t)
 	if (write(t->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_error("%s: a queue thread cannot be woken: %s",
 			  t->session->share->conf->tag, strerror(errno));
+}
+
+/*
+ * A front end may have made its eventfd block and left it full: the write
+ * ends with EINTR.
+ */
+void
+qthread_interrupt(struct qthread *t)
+{
+	pthread_kill(t->thread, SIGUSR1);
 }
 
 void

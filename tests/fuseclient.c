@@ -189,12 +189,31 @@ check_reply(struct fc *c, const struct fs_req *r, ssize_t n,
 	return h.error ? h.error : n - HEAD;
 }
 
+/* As much room as a kernel would give. */
+static size_t
+room_for(const struct fc *c, const char *in, size_t size)
+{
+	struct fuse_in_header h;
+	struct fuse_read_in r;
+
+	if (c->room)
+		return c->room;
+	if (size < sizeof(h) + sizeof(r))
+		return 8192;
+	memcpy(&h, in, sizeof(h));
+	memcpy(&r, in + sizeof(h), sizeof(r));
+	if (h.opcode != FUSE_READ && h.opcode != FUSE_READDIR &&
+	    h.opcode != FUSE_READDIRPLUS)
+		return 8192;
+	return r.size < FC_ROOM - HEAD ? HEAD + r.size : FC_ROOM;
+}
+
 /* Serve `size` bytes of `in`; taken. */
 static ssize_t
 serve(struct fc *c, char *in, size_t size)
 {
 	static __thread struct iovec iin[PIECES_MAX], iout[PIECES_MAX];
-	size_t room = c->room ? c->room : FC_ROOM;
+	size_t room = room_for(c, in, size);
 	unsigned char *out = malloc(room);
 	struct fs_req r = { .in = iin, .in_len = size, .out = iout,
 			    .out_len = room, .counters = &c->counters };

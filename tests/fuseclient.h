@@ -32,7 +32,7 @@ struct fc {
 	uint32_t groups[8];	/* sent as an extension if ngroups */
 	unsigned ngroups;
 	size_t piece;		/* cut buffers into iovecs of this size */
-	size_t room;		/* bytes for a whole reply; 0 = FC_ROOM */
+	size_t room;		/* bytes for a whole reply; 0 = enough */
 	bool no_block;		/* give FS_DEFER to the test */
 	bool deferred;		/* the last call was, before it was done */
 	bool broken;		/* a reply broke a rule: said with "#" */

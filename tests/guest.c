@@ -4,6 +4,8 @@
  * out in memory and on a ring, and what is demanded of an answer.  The calls
  * themselves are in guestcalls.c.
  */
+#include "config.h"
+
 #include "tests/guest.h"
 
 #include "tests/guestpriv.h"

@@ -5,6 +5,8 @@
  * is_windows branches: INIT of 16 bytes, READLINK of 300/276 bytes, FORGET
  * with room for an answer.
  */
+#include "config.h"
+
 #include "tests/guest.h"
 
 #include "tests/guestpriv.h"

@@ -41,3 +41,6 @@ clean-fuzz:
 	rm -rf fuzz-build
 
 .PHONY: check-system check-long check-fuzz clean-fuzz
+
+include $(top_srcdir)/tests/guest.mk
+include $(top_srcdir)/tests/bench/local.mk

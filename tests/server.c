@@ -4,6 +4,8 @@
  * handed a socket that listens already, gatewayd tells by --ready-fd: nobody
  * sleeps to wait.
  */
+#include "config.h"
+
 #include "tests/server.h"
 
 #include <errno.h>

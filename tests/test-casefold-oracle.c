@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "casefold/index.h"
 #include "tests/casefold-test.h"
 
 enum {
@@ -64,7 +65,7 @@ struct host {
 static struct life life[CLASSES][SPELLINGS];
 static struct cf_share *share;
 static int dir_fd, side_fd;
-static atomic_bool stop;
+static atomic_bool stop, calm;
 static long per_asker;
 
 static int64_t
@@ -158,6 +159,8 @@ run_host(void *arg)
 	int class;
 
 	while (!stop) {
+		while (calm && !stop)
+			nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 		class = rand_r(&h->seed) % CLASSES;
 		if (is_there_now(class, h->spelling))
 			go(h, class);
@@ -294,9 +297,47 @@ explain(const struct answer *w)
 	}
 }
 
-static void
-run(const char *how, const char *where, unsigned watches, unsigned seed)
+/* Writes to cache.db as fast as it can, shrinks and forgets now and then. */
+static void *
+run_work(void *arg)
 {
+	struct timespec t = { 0, 2000000 };
+	struct cf_index *index;
+	struct cf_dir dir;
+
+	if (cf_dir_init(&dir, dir_fd) || cf_index_get(share, &dir, &index))
+		bail("cf_index_get");
+	for (int i = 0; !stop; i++) {
+		calm = i % 10 > 5;	/* stamps must age to be written */
+		cf_share_work(share);
+		if (i % 3 == 0)
+			cf_index_shrink(share, index);
+		if (i % 100 == 99)
+			cf_share_rebuild(share);
+		nanosleep(&t, NULL);
+	}
+	calm = false;
+	cf_index_put(index);
+	return arg;
+}
+
+static void
+fill(void)
+{
+	char name[32];
+
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "Filler %d", i);
+		touch(dir_fd, name);
+	}
+}
+
+static void
+run(const char *how, const char *where, unsigned watches, bool cache,
+    unsigned seed)
+{
+	char cache_dir[64] = "/dev/shm/casefold-XXXXXX";
+	pthread_t worker;
 	struct asker asker[ASKERS];
 	struct host host[SPELLINGS];
 	struct cf_settings set;
@@ -310,10 +351,23 @@ run(const char *how, const char *where, unsigned watches, unsigned seed)
 	stop = false;
 	cf_settings_init(&set, CF_NT);
 	set.max_watches = watches;
+	if (cache && !mkdtemp(cache_dir)) {
+		tap_skip(how, "/dev/shm");
+		return;
+	}
+	if (cache) {
+		set.cache_dir = cache_dir;
+		set.ram_max = 1000;
+		set.settle_us = 0;
+	}
 	share = new_share(&set, NULL);
 	dir_fd = new_dir("a");
 	side_fd = new_dir("b");
 	touch(side_fd, "seed");
+	if (cache) {
+		fill();
+		pthread_create(&worker, NULL, run_work, NULL);
+	}
 	for (int i = 0; i < SPELLINGS; i++) {
 		host[i] = (struct host){ .spelling = i, .seed = seed + 100 + i };
 		pthread_create(&host[i].thread, NULL, run_host, &host[i]);
@@ -328,6 +382,8 @@ run(const char *how, const char *where, unsigned watches, unsigned seed)
 	for (int i = 0; i < ASKERS; i++)
 		pthread_join(asker[i].thread, NULL);
 	stop = true;
+	if (cache)
+		pthread_join(worker, NULL);
 	for (int i = 0; i < SPELLINGS; i++) {
 		pthread_join(host[i].thread, NULL);
 		changes += host[i].changes;
@@ -347,7 +403,23 @@ run(const char *how, const char *where, unsigned watches, unsigned seed)
 		for (int s = 0; s < SPELLINGS; s++)
 			free(life[c][s].v);
 	}
+	if (cache) {
+		struct cf_stats st = stats_of(share);
+
+		printf("# %llu looks into cache.db, %llu writes, %llu warm, "
+		       "%llu scans\n", (unsigned long long)st.db_reads,
+		       (unsigned long long)st.db_writes,
+		       (unsigned long long)st.warm,
+		       (unsigned long long)st.scans);
+	}
 	cf_share_free(share);
+	if (cache) {
+		int fd = open(cache_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		empty_dir(fd);
+		close(fd);
+		rmdir(cache_dir);
+	}
 	close(dir_fd);
 	close(side_fd);
 	end_dir();
@@ -360,9 +432,12 @@ main(void)
 
 	printf("# SEED=%u\n", seed);
 	per_asker = tap_scaled(20000) / ASKERS;
-	run("watched", NULL, 8192, seed);
-	run("tmpfs, watched", "/dev/shm", 8192, seed);
-	run("not watched", NULL, 0, seed);
-	run("tmpfs, not watched", "/dev/shm", 0, seed);
+	run("watched", NULL, 8192, false, seed);
+	run("tmpfs, watched", "/dev/shm", 8192, false, seed);
+	run("not watched", NULL, 0, false, seed);
+	run("tmpfs, not watched", "/dev/shm", 0, false, seed);
+	per_asker *= 4;
+	run("cache.db", NULL, 8192, true, seed);
+	run("tmpfs, cache.db", "/dev/shm", 8192, true, seed);
 	return tap_done();
 }

@@ -3,6 +3,8 @@
  * gatewayctl against a server that answers from a script: what it asks, what
  * it prints, and its exit status.
  */
+#include "config.h"
+
 #include "tests/tap.h"
 
 #include <errno.h>

@@ -4,6 +4,8 @@
  * server that is known to be good: the gatewayd of this build, or QEMU's
  * virtiofsd.  Each session is one pass over the common operations.
  */
+#include "config.h"
+
 #include "tests/guest.h"
 #include "tests/server.h"
 #include "tests/tap.h"
@@ -20,13 +22,15 @@
 static char work[] = "/tmp/test-guest.XXXXXX";
 static unsigned char *wrote, *got;
 
-/* A call must do what is wanted; on a broken answer, say what was wrong. */
+/* A call must do what is wanted; a broken answer ends the session. */
 #define DO(g, call, want)                                                     \
 	do {                                                                  \
 		long r_ = (call);                                             \
 		is_int(r_, want, "%s: %s", kind_names[guest_kind(g)], #call); \
-		if (r_ == GUEST_BROKEN)                                       \
+		if (r_ == GUEST_BROKEN) {                                     \
 			printf("# %s\n", guest_why(g));                       \
+			return;                                               \
+		}                                                             \
 	} while (0)
 
 static const char *const kind_names[] = {
@@ -233,6 +237,21 @@ test_windows(struct guest *g)
 	win_fini(&w);
 }
 
+/* What the server said. */
+static void
+show_log(const struct server *s)
+{
+	char path[128], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/log", s->work);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		printf("# %s", line);
+	if (f)
+		fclose(f);
+}
+
 static void
 run(struct server *s, enum guest_kind kind, unsigned ring_size)
 {
@@ -260,6 +279,8 @@ run(struct server *s, enum guest_kind kind, unsigned ring_size)
 	}
 	free(why);
 	server_stop(s);
+	if (tap_failed)
+		show_log(s);
 }
 
 static int

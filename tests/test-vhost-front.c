@@ -231,7 +231,8 @@ test_plan(const struct plan *p)
 
 	socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv);
 	e = echo_start(sv[0], &p->echo);
-	if (!ok(!vh_front_new(sv[1], &set, &f, &why), "%s: connects", p->name)) {
+	r = vh_front_new(sv[1], &set, &f, &why);
+	if (!ok(!r, "%s: connects", p->name)) {
 		printf("# %s\n", why);
 		r = echo_end(e, end);
 		printf("# %d %s\n", r, end);
@@ -273,7 +274,7 @@ test_paths(void)
 	free(why);
 	is_int(vh_front_connect("/nonexistent/s", &set, &f, &why), -ENOENT,
 	       "a path that is not there");
-	is_str(why, "/nonexistent/s: No such file or directory", "the sentence");
+	is_str(why, "/nonexistent/s: No such file or directory", "why");
 	free(why);
 }
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -217,11 +218,16 @@ test_ring_values(void)
 		uint32_t req;
 		unsigned index, num;
 	} t[] = {
-		{ VH_SET_VRING_NUM, 2, 128 },	  { VH_SET_VRING_NUM, 1, 0 },
-		{ VH_SET_VRING_NUM, 1, 3 },	  { VH_SET_VRING_NUM, 1, 65536 },
-		{ VH_SET_VRING_NUM, ~0u, 128 },	  { VH_SET_VRING_BASE, 1, 65536 },
-		{ VH_SET_VRING_BASE, 256, 0 },	  { VH_GET_VRING_BASE, 2, 0 },
-		{ VH_SET_VRING_ENABLE, 1, 2 },	  { VH_SET_VRING_ENABLE, 7, 1 },
+		{ VH_SET_VRING_NUM, 2, 128 },
+		{ VH_SET_VRING_NUM, 1, 0 },
+		{ VH_SET_VRING_NUM, 1, 3 },
+		{ VH_SET_VRING_NUM, 1, 65536 },
+		{ VH_SET_VRING_NUM, ~0u, 128 },
+		{ VH_SET_VRING_BASE, 1, 65536 },
+		{ VH_SET_VRING_BASE, 256, 0 },
+		{ VH_GET_VRING_BASE, 2, 0 },
+		{ VH_SET_VRING_ENABLE, 1, 2 },
+		{ VH_SET_VRING_ENABLE, 7, 1 },
 	};
 	struct vhost_vring_addr a = { .index = 1 };
 	int before = raw_count_fds(), p[2], ev;
@@ -406,6 +412,20 @@ test_get_base(void)
 	raw_send(&r, VH_GET_VRING_BASE, 0, &s, sizeof s, NULL, 0);
 	vh_conn_process(r.conn);
 	ok(raw_close(&r), "closed while it waits");
+
+	/* What goes wrong after a stop must not go unnoticed. */
+	raw_open(&r, 3, NULL);
+	raw_setup(&r, RAW_FEATURES, MEM);
+	r.defer = true;
+	raw_ring(&r, 1, 128, 0);
+	raw_u64(&r, VH_SET_VRING_KICK, 1 | VH_VRING_NOFD);
+	r.start_err = -EAGAIN;
+	vh_queue_stopped(r.q[1]);
+	is_int(poll(&(struct pollfd){ .fd = vh_conn_fd(r.conn),
+				      .events = POLLIN }, 1, 0), 1,
+	       "the fd is readable when starting again failed");
+	is_int(vh_conn_process(r.conn), -EAGAIN, "%s", vh_conn_why(r.conn));
+	ok(raw_close(&r), "idle");
 }
 
 static void

@@ -12,7 +12,7 @@
 struct echo_settings {
 	unsigned nqueues;
 	const char *tag;
-	bool late;		/* every third chain is answered by another thread */
+	bool late;		/* another thread answers every third chain */
 	bool batch;		/* answer all that is there at once */
 	unsigned poll;		/* looks at the ring before it sleeps */
 };

@@ -29,7 +29,7 @@ struct raw {
 	struct vh_conn *conn;
 	struct vh_queue *q[VH_QUEUES_MAX];	/* as started */
 	unsigned starts, stops, wakes, resets, traces;
-	bool defer;		/* queue_stop leaves vh_queue_stopped() to the test */
+	bool defer;		/* vh_queue_stopped() is left to the test */
 	int start_err;		/* what queue_start answers */
 	int mem_fd;
 	char *mem;

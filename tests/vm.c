@@ -2,6 +2,8 @@
 /*
  * The pretend virtual machine of tests/vm.h: memory, messages, rings.
  */
+#include "config.h"
+
 #include "tests/vm.h"
 
 #include <errno.h>
@@ -350,10 +352,11 @@ vm_ring_start(struct vm *vm, unsigned index)
 		err = vm_set_state(vm, VM_SET_VRING_BASE, index, r->last_used);
 	if (!err)
 		err = send_addresses(vm, r);
-	if (!err)
-		err = send_fd(vm, VM_SET_VRING_KICK, index, r->kick);
+	/* The ring runs from KICK on: what is called must be known before. */
 	if (!err)
 		err = send_fd(vm, VM_SET_VRING_CALL, index, r->call);
+	if (!err)
+		err = send_fd(vm, VM_SET_VRING_KICK, index, r->kick);
 	if (!err && (vm->features & VM_F_PROTOCOL))
 		err = vm_set_state(vm, VM_SET_VRING_ENABLE, index, 1);
 	r->started = !err;

@@ -118,7 +118,7 @@ bool vm_is_hung_up(struct vm *vm, int timeout_ms);
 void *vm_alloc(struct vm *vm, size_t size, size_t align);
 uint64_t vm_addr(const struct vm *vm, const void *p);
 
-/* Rings.  start sends NUM, ADDR, BASE, KICK, CALL and ENABLE; stop sends
+/* Rings.  start sends NUM, BASE, ADDR, CALL, KICK and ENABLE; stop sends
  * GET_VRING_BASE and keeps *base, where the device will go on. */
 int vm_ring_alloc(struct vm *vm, unsigned index, unsigned size);
 int vm_ring_start(struct vm *vm, unsigned index);

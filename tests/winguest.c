@@ -2,6 +2,8 @@
 /*
  * The requests a Windows guest sends for what its applications do.
  */
+#include "config.h"
+
 #include "tests/winguest.h"
 
 #include "tests/guestpriv.h"

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Messages handled in one go, so that no front end keeps the thread busy. */
@@ -363,6 +364,9 @@ vh_queue_stopped(struct vh_queue *q)
 		return;
 	conn->waiting = false;
 	conn->err = run_msg(conn);
+	/* Makes the fd readable, so that vh_conn_process() gets to tell. */
+	if (conn->err)
+		shutdown(conn->fd, SHUT_RDWR);
 }
 
 bool
@@ -432,10 +436,8 @@ vh_conn_close(struct vh_conn *conn)
 	conn->closed = true;
 	conn->waiting = false;
 	vh_msg_close_fds(&conn->rx.msg);
-	for (unsigned i = 0; i < conn->nqueues; i++) {
-		vh_ring_signal_err(&conn->queue[i]);
+	for (unsigned i = 0; i < conn->nqueues; i++)
 		stop_queue(conn, &conn->queue[i]);
-	}
 	close(conn->fd);
 	conn->fd = -1;
 	vh_mem_put(conn->mem);

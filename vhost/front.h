@@ -39,7 +39,7 @@ struct vh_front_queue {
 	uint16_t free;		/* first free descriptor */
 	unsigned nfree;
 	unsigned ntables;	/* free ones, in free_table[] */
-	uint16_t *next;		/* [size] list of free descriptors, and chains */
+	uint16_t *next;		/* [size] lists: free descriptors, chains */
 	uint16_t *free_table;
 	struct vh_front_chain *chain;	/* [size] */
 	uint16_t base;		/* next chain of the device, while stopped */

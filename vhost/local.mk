@@ -3,10 +3,11 @@ noinst_LIBRARIES += vhost/libvhost.a
 vhost_libvhost_a_SOURCES = \
 	vhost/vhost.h vhost/vh.h vhost/wire.h vhost/front.h \
 	vhost/msg.c vhost/reqs.c vhost/conn.c vhost/mem.c vhost/sigbus.c \
-	vhost/ring.c vhost/front.c vhost/front_ring.c
+	vhost/queue.c vhost/ring.c vhost/front.c vhost/front_ring.c
 
 vhost_tests = tests/test-vhost-msg tests/test-vhost-reqs \
-	tests/test-vhost-mem tests/test-vhost-ring tests/test-vhost-front
+	tests/test-vhost-mem tests/test-vhost-ring tests/test-vhost-badring \
+	tests/test-vhost-front
 check_PROGRAMS += $(vhost_tests)
 TESTS += $(vhost_tests)
 
@@ -19,8 +20,24 @@ tests_test_vhost_reqs_SOURCES = tests/test-vhost-reqs.c $(vhost_raw)
 tests_test_vhost_reqs_LDADD = vhost/libvhost.a
 tests_test_vhost_mem_SOURCES = tests/test-vhost-mem.c $(vhost_raw)
 tests_test_vhost_mem_LDADD = vhost/libvhost.a
-tests_test_vhost_ring_SOURCES = tests/test-vhost-ring.c $(vhost_raw)
+tests_test_vhost_ring_SOURCES = tests/test-vhost-ring.c \
+	tests/vhost-ring.h $(vhost_raw)
 tests_test_vhost_ring_LDADD = vhost/libvhost.a
+tests_test_vhost_badring_SOURCES = tests/test-vhost-badring.c \
+	tests/vhost-ring.h $(vhost_raw)
+tests_test_vhost_badring_LDADD = vhost/libvhost.a
 tests_test_vhost_front_SOURCES = tests/test-vhost-front.c $(vhost_echo) \
 	tests/tap.h
 tests_test_vhost_front_LDADD = vhost/libvhost.a
+
+vhost_replays = tests/fuzz/replay-msg tests/fuzz/replay-ring
+check_PROGRAMS += $(vhost_replays)
+TESTS += $(vhost_replays)
+EXTRA_DIST += tests/fuzz/seeds/msg tests/fuzz/seeds/ring
+
+tests_fuzz_replay_msg_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-msg.c \
+	$(vhost_raw)
+tests_fuzz_replay_msg_LDADD = vhost/libvhost.a
+tests_fuzz_replay_ring_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-ring.c \
+	$(vhost_raw)
+tests_fuzz_replay_ring_LDADD = vhost/libvhost.a

@@ -86,6 +86,13 @@ map_put(struct vh_map *map)
 		map_destroy(map);
 }
 
+static int
+no_stat(int err, char why[VH_WHY_MAX])
+{
+	snprintf(why, VH_WHY_MAX, "guest memory: stat: %s", strerror(-err));
+	return err;
+}
+
 /* What the file behind a region allows; `page` is its page size. */
 static int
 check_file(int fd, const struct vh_wire_region *r, uint64_t *page,
@@ -95,22 +102,19 @@ check_file(int fd, const struct vh_wire_region *r, uint64_t *page,
 	struct stat st;
 
 	*page = (uint64_t)sysconf(_SC_PAGESIZE);
-	if (fstatfs(fd, &fs) || fstat(fd, &st)) {
-		int err = -errno;
-
-		snprintf(why, VH_WHY_MAX, "guest memory: fstat: %s",
-			 strerror(-err));
-		return err;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		snprintf(why, VH_WHY_MAX, "guest memory is not a file; "
-			 VH_NOT_SHARED);
-		return -EINVAL;
-	}
-	/* Its server could make us wait for every page. */
+	/* Its server could make us wait, here and for every page. */
+	if (fstatfs(fd, &fs))
+		return no_stat(-errno, why);
 	if (fs.f_type == FUSE_MAGIC) {
 		snprintf(why, VH_WHY_MAX,
 			 "guest memory must not be on a FUSE file system");
+		return -EINVAL;
+	}
+	if (fstat(fd, &st))
+		return no_stat(-errno, why);
+	if (!S_ISREG(st.st_mode)) {
+		snprintf(why, VH_WHY_MAX, "guest memory is not a file; "
+			 VH_NOT_SHARED);
 		return -EINVAL;
 	}
 	if (r->mmap_offset > (uint64_t)st.st_size ||
@@ -337,8 +341,8 @@ vh_mem_del(const struct vh_mem *old, const struct vh_wire_region *r,
 		    old->region[i].size == r->size)
 			skip = &old->region[i];
 	if (!skip) {
-		snprintf(why, VH_WHY_MAX, "there is no memory region of %" PRIu64
-			 " bytes at guest address 0x%" PRIx64, r->size,
+		snprintf(why, VH_WHY_MAX, "there is no memory region of %"
+			 PRIu64 " bytes at guest address 0x%" PRIx64, r->size,
 			 r->guest_addr);
 		return -EINVAL;
 	}

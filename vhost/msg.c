@@ -21,9 +21,9 @@
 #define HEADER sizeof(struct vh_wire_header)
 #define FDS_SPACE CMSG_SPACE(VH_MSG_FDS * sizeof(int))
 
-/* The header stands in front of nothing in struct vh_msg but itself. */
 _Static_assert(offsetof(struct vh_msg, request) == 0 &&
-	       offsetof(struct vh_msg, size) == 8, "vh_msg begins as the header");
+	       offsetof(struct vh_msg, size) == 8,
+	       "a vh_msg begins with the header as it is on the wire");
 
 union fd_space {
 	struct cmsghdr align;
@@ -240,9 +240,10 @@ vh_msg_send(int fd, const struct vh_msg *msg, int timeout_ms)
 	if (msg->size > VH_MSG_MAX || msg->nfds < 0 || msg->nfds > VH_MSG_FDS)
 		return -EINVAL;
 	while (done < all) {
+		size_t head = done < HEADER ? HEADER - done : 0;
 		size_t body = done > HEADER ? done - HEADER : 0;
 		struct iovec iov[2] = {
-			{ (char *)msg + done, done < HEADER ? HEADER - done : 0 },
+			{ (char *)msg + (HEADER - head), head },
 			{ (char *)msg->payload.bytes + body, msg->size - body },
 		};
 		struct msghdr mh = { .msg_iov = iov, .msg_iovlen = 2 };

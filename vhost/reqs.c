@@ -342,7 +342,7 @@ set_vring_call(struct vh_conn *conn, struct vh_queue *q, struct vh_msg *msg)
 	int err = take_event(conn, q, msg, &ev);
 
 	if (!err)
-		vh_ring_set_call(q, ev);
+		vh_ring_set_event(q, &q->call, ev);
 	return err;
 }
 
@@ -352,11 +352,9 @@ set_vring_err(struct vh_conn *conn, struct vh_queue *q, struct vh_msg *msg)
 	struct vh_event *ev;
 	int err = take_event(conn, q, msg, &ev);
 
-	if (err)
-		return err;
-	vh_event_put(q->err);
-	q->err = ev;
-	return 0;
+	if (!err)
+		vh_ring_set_event(q, &q->err, ev);
+	return err;
 }
 
 static int
@@ -380,7 +378,7 @@ reset_queue(struct vh_queue *q)
 	q->enable = -1;
 	memset(&q->addr, 0, sizeof q->addr);
 	set_kick_fd(q, -1, false);
-	vh_ring_set_call(q, NULL);
+	vh_ring_set_event(q, &q->call, NULL);
 }
 
 static int

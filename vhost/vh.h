@@ -59,7 +59,7 @@ unsigned vh_guard_events(void);
 struct vh_region {
 	uint64_t gpa;		/* guest address */
 	uint64_t size;
-	uint64_t uva;		/* address in the front end, for ring addresses */
+	uint64_t uva;		/* the front end's, for ring addresses */
 	char *host;		/* address here */
 	struct vh_map *map;	/* what keeps it mapped; one reference */
 };
@@ -96,7 +96,7 @@ const struct vh_region *vh_mem_find(const struct vh_mem *mem, uint64_t gpa);
 /* The len bytes at the front end's address uva, or NULL. */
 void *vh_mem_user(const struct vh_mem *mem, uint64_t uva, uint64_t len);
 
-/* ---- ring.c ---- */
+/* ---- queue.c ---- */
 
 /* An eventfd that several threads may be signalling while it is replaced. */
 struct vh_event {
@@ -106,6 +106,7 @@ struct vh_event {
 
 int vh_event_new(int fd, struct vh_event **ev);	/* takes fd, also on error */
 void vh_event_put(struct vh_event *ev);		/* NULL is fine */
+void vh_event_signal(struct vh_event *ev);
 
 enum vh_queue_state {
 	VH_STOPPED,
@@ -126,10 +127,9 @@ struct vh_queue {
 	enum vh_queue_state state;
 	unsigned num;			/* size as set; 0 = not yet */
 	bool have_addr, have_kick;
-	int8_t enable;			/* as SET_VRING_ENABLE said; -1 = not said */
+	int8_t enable;			/* by SET_VRING_ENABLE; -1 = not said */
 	uint16_t base;			/* next chain, while stopped */
 	int kick_fd;
-	struct vh_event *err;
 	struct vh_ring_addr addr;
 	atomic_uint holds;		/* chains held */
 	/* Read-locked while a late answer is copied, write-locked to end an
@@ -143,8 +143,8 @@ struct vh_queue {
 	bool event_idx, indirect;
 	struct vring_desc *desc;
 	struct vring_avail *avail;
-	uint8_t *busy;			/* [size] chain with this head is in flight */
-	struct vring_desc *table;	/* [VH_INDIRECT_MAX] copy of one table */
+	uint8_t *busy;			/* [size] chain is in flight, by head */
+	struct vring_desc *table;	/* [VH_INDIRECT_MAX] a table copied */
 	struct vh_mem *mem;
 	atomic_bool news;		/* next_mem is set */
 	atomic_bool broken;		/* `why` is written */
@@ -160,11 +160,11 @@ struct vh_queue {
 	/* Under lock. */
 	_Alignas(64) pthread_mutex_t lock;
 	struct vring_used *used;	/* NULL while stopped */
-	uint16_t *used_event;		/* where the driver says when to signal */
+	uint16_t *used_event;		/* the driver says when to signal */
 	uint16_t *avail_flags;
 	uint16_t next_used;
 	bool signalled;			/* at least once since the start */
-	struct vh_event *call;
+	struct vh_event *call, *err;
 	struct vh_mem *next_mem;	/* to be taken over */
 	_Atomic uint64_t ncalls, nsuppressed, nbatches;
 };
@@ -180,9 +180,13 @@ int vh_ring_start(struct vh_queue *q, struct vh_mem *mem, uint64_t features,
 void vh_ring_stop(struct vh_queue *q);
 /* Hand a new table to the serving thread. */
 void vh_ring_set_mem(struct vh_queue *q, struct vh_mem *mem);
-void vh_ring_set_call(struct vh_queue *q, struct vh_event *ev);	/* takes ev */
-/* Tell the front end that the ring is broken, if it is. */
-void vh_ring_signal_err(const struct vh_queue *q);
+/* Put ev (taken; or NULL) into q->call or q->err. */
+void vh_ring_set_event(struct vh_queue *q, struct vh_event **slot,
+		       struct vh_event *ev);
+/* Called by the serving thread: nothing more is taken off this ring, and the
+ * front end is told by its ERR fd.  Returns -EPROTO. */
+__attribute__((format(printf, 2, 3), cold)) int
+vh_ring_fail(struct vh_queue *q, const char *fmt, ...);
 
 /* ---- conn.c ---- */
 
@@ -232,7 +236,8 @@ struct vh_req {
 	uint8_t flags;
 	/* 0, or -errno by vh_conn_fail().  msg->payload and msg->size become
 	 * the reply of a message that VH_ANSWERS. */
-	int (*run)(struct vh_conn *conn, struct vh_queue *q, struct vh_msg *msg);
+	int (*run)(struct vh_conn *conn, struct vh_queue *q,
+		   struct vh_msg *msg);
 };
 
 /* NULL when there is no such message. */

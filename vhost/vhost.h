@@ -26,8 +26,8 @@
 #define VH_QUEUES_MAX 65	/* hiprio and 64 request queues */
 #define VH_RING_MAX 32768	/* entries of a ring */
 #define VH_INDIRECT_MAX 1024	/* entries of an indirect table */
-#define VH_MEM_SLOTS 509	/* memory regions, as CONFIGURE_MEM_SLOTS says */
-#define VH_IOV_MAX 2048		/* pieces of one chain, split at region borders */
+#define VH_MEM_SLOTS 509	/* memory regions (CONFIGURE_MEM_SLOTS) */
+#define VH_IOV_MAX 2048		/* pieces of one chain */
 
 /* ------------------------------------------------------------------ */
 /* Back end: connections.  Every function of this part is called by the
@@ -37,8 +37,8 @@ struct vh_conn;			/* one front end; owned by the control thread */
 struct vh_queue;		/* one ring of it */
 
 struct vh_settings {
-	unsigned nqueues;	/* hiprio and request queues offered, 2 .. VH_QUEUES_MAX */
-	const char *tag;	/* copied; offered by PROTOCOL_F_CONFIG, or NULL */
+	unsigned nqueues;	/* hiprio and request, 2 .. VH_QUEUES_MAX */
+	const char *tag;	/* copied; for PROTOCOL_F_CONFIG, or NULL */
 };
 
 struct vh_ops {
@@ -50,7 +50,13 @@ struct vh_ops {
 	/*
 	 * Stop serving `q`.  Once no thread uses it any more the owner calls
 	 * vh_queue_stopped(), at once or later; the reply that waits for it is
-	 * sent then, and messages are not read before.
+	 * sent then, and messages are not read before.  Chains that others
+	 * still hold are cut loose by it: wait for them first where that
+	 * can be done, the front end will not see them answered.
+	 *
+	 * A hostile front end can make its eventfds block, and so whoever
+	 * signals them.  A thread that does not stop is in such a write(2),
+	 * and comes out of it when a signal without SA_RESTART interrupts it.
 	 */
 	void (*queue_stop)(void *ctx, struct vh_queue *q);
 	/*
@@ -72,7 +78,8 @@ int vh_conn_new(int fd, const struct vh_settings *set, const struct vh_ops *ops,
 		void *ctx, struct vh_conn **conn);
 
 /* Stop every queue (queue_stop is called for each that runs) and close the
- * socket.  Free it when vh_conn_is_idle(). */
+ * socket.  Free it when vh_conn_is_idle(): all queues have stopped and no
+ * chain is held any more. */
 void vh_conn_close(struct vh_conn *conn);
 bool vh_conn_is_idle(const struct vh_conn *conn);
 void vh_conn_free(struct vh_conn *conn);
@@ -119,14 +126,19 @@ int vh_sigbus_init(void);
 /* Back end: queues.  Between queue_start and vh_queue_stopped() one thread
  * serves a queue; functions marked [any] may be called by others too. */
 
-unsigned vh_queue_index(const struct vh_queue *q);	/* [any] 0 = hiprio */
-void *vh_queue_owner(const struct vh_queue *q);		/* [any] ctx of vh_conn_new */
+unsigned vh_queue_index(const struct vh_queue *q); /* [any] 0 = hiprio */
+void *vh_queue_owner(const struct vh_queue *q);	/* [any] vh_conn_new's ctx */
 
 /* The owner's pointer, for whatever it keeps per queue.  [any] */
 void vh_queue_set_data(struct vh_queue *q, void *data);
 void *vh_queue_data(const struct vh_queue *q);
 
-/* Tell that no thread uses `q` any more.  On the control thread. */
+/*
+ * Tell that no thread uses `q` any more.  On the control thread.  May handle
+ * the message that waited for it, and so call queue_start.  After it watch
+ * the fd again (vh_conn_wants_read()); an error is told by vh_conn_process(),
+ * for which the fd then becomes readable.
+ */
 void vh_queue_stopped(struct vh_queue *q);
 
 /* The kick eventfd to sleep on; -1 if the front end gave none (then the ring
@@ -148,7 +160,7 @@ struct vh_chain {
 	uint16_t head;
 	unsigned nin, nout;	/* pieces to read, pieces to write */
 	size_t in_len, out_len;	/* bytes in them */
-	struct iovec *iov;	/* nin pieces, then nout */
+	struct iovec *iov;	/* nin, then nout; neighbours are joined */
 	uint64_t epoch;		/* of the ring, when it was taken */
 	void *mem;		/* vhost's own: the memory it points into */
 };
@@ -187,7 +199,8 @@ void vh_queue_complete(struct vh_queue *q, const struct vh_used *used,
  * memory it points into (the caller has copied `iov` to where it lives as
  * long).  finish: if the ring was not stopped since, copy `len` bytes of
  * `buf` into the writable pieces and answer; if it was, do nothing.  Ends the
- * hold in any case.  False when it came too late.  [any]
+ * hold in any case.  False when it came too late.  `buf` may be NULL when the
+ * bytes are in place already.  [any]
  */
 void vh_chain_hold(struct vh_queue *q, struct vh_chain *c);
 bool vh_chain_finish(struct vh_queue *q, struct vh_chain *c, const void *buf,
@@ -200,7 +213,8 @@ struct vh_queue_stats {
 	uint64_t chains;
 	uint64_t batches;	/* vh_queue_complete() calls */
 };
-void vh_queue_get_stats(const struct vh_queue *q, struct vh_queue_stats *st); /* [any] */
+/* [any] */
+void vh_queue_get_stats(const struct vh_queue *q, struct vh_queue_stats *st);
 
 /* ------------------------------------------------------------------ */
 /* Messages as bytes, for both ends and for tests that misbehave. */
@@ -220,7 +234,7 @@ struct vh_msg {
 	} payload;
 };
 
-/* Send all of it, waiting if need be up to timeout_ms; fds stay the caller's. */
+/* Send all of it, waiting up to timeout_ms; fds stay the caller's. */
 int vh_msg_send(int fd, const struct vh_msg *msg, int timeout_ms);
 /* Receive one whole message, waiting up to timeout_ms (-1 = for ever).
  * 0, -ENOTCONN at end of file, -ETIMEDOUT, -EPROTO.  The caller closes fds. */
@@ -239,7 +253,8 @@ struct vh_front_settings {
 	unsigned nqueues;	/* hiprio and request queues wanted */
 	unsigned queue_size;	/* power of two */
 	size_t mem_size;	/* bytes of shared memory for buffers */
-	uint64_t features;	/* virtio features wanted; 0 = VERSION_1, INDIRECT, EVENT_IDX */
+	uint64_t features;	/* virtio features wanted; 0 = VERSION_1,
+				 * INDIRECT_DESC, EVENT_IDX */
 	int timeout_ms;		/* for each reply; 0 = 10 s */
 };
 
@@ -267,7 +282,8 @@ struct vh_front_queue *vh_front_queue(struct vh_front *front, unsigned index);
  */
 int vh_front_submit(struct vh_front_queue *q, const struct iovec *iov,
 		    unsigned nin, unsigned nout, uint64_t cookie);
-int vh_front_kick(struct vh_front_queue *q);	/* 1 if a kick was sent, 0 if not wanted */
+/* 1 if a kick was sent, 0 if it was not wanted. */
+int vh_front_kick(struct vh_front_queue *q);
 
 /* Take one answer.  1, 0 if there is none, -EPROTO if the device's answer is
  * impossible. */

@@ -7,6 +7,8 @@
  *	bench [-S] [-w] [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] [-d DIR] [-o OP]
  *	      NAME=KIND:PROGRAM...		KIND: gatewayd, virtiofsd, rust
  */
+#include "config.h"
+
 #include "tests/bench/bench.h"
 
 #include <errno.h>
@@ -252,8 +254,8 @@ measure_floor(struct bench *b, const struct bench_op *op)
 static void
 print_head(void)
 {
-	printf("%-24s %-12s %10s %9s %9s %9s\n", "", "", "requests/s",
-	       "p50 us", "p99 us", "CPU us");
+	printf("%-24s %5s %-11s %10s %8s %8s %8s\n", "", "depth", "",
+	       "requests/s", "p50 us", "p99 us", "CPU us");
 }
 
 static void
@@ -262,15 +264,11 @@ print_outcome(struct bench *b, const struct bench_op *op, unsigned d,
 {
 	for (unsigned j = 0; j < b->nwho; j++) {
 		const struct bench_result *r = &o->r[d][j];
-		char name[40] = "";
 
-		if (j == 0)
-			snprintf(name, sizeof(name), "%s", op->name);
-		if (j == 1)
-			snprintf(name, sizeof(name), "  depth %u", depths[d]);
-		printf("%-24s %-12.12s ", name, b->who[j].name);
+		printf("%-24s %5u %-11.11s ", j == 0 ? op->name : "",
+		       depths[d], b->who[j].name);
 		if (r->done)
-			printf("%10.0f %9.1f %9.1f %9.2f\n", r->per_s,
+			printf("%10.0f %8.1f %8.1f %8.2f\n", r->per_s,
 			       r->p50 / 1e3, r->p99 / 1e3, r->cpu / 1e3);
 		else
 			printf("failed: %.30s\n", b->who[j].why);
@@ -324,9 +322,9 @@ print_conditions(const struct bench *b)
 {
 	struct statfs fs;
 
-	printf("server on CPU %d, guest on CPU %d, which %s; share on %s;\n"
-	       "median of %u rounds of %.2f s\n\n", b->server_cpu,
-	       b->client_cpu,
+	printf("server on CPU %d, guest on CPU %d, which %s;\n"
+	       "share on %s; median of %u rounds of %.2f s\n\n",
+	       b->server_cpu, b->client_cpu,
 	       b->sleep ? "sleeps until it is called" : "watches its ring",
 	       statfs(b->share, &fs) == 0 && fs.f_type == 0x01021994 ?
 	       "tmpfs" : "a disk", b->rounds, b->seconds);

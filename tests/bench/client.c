@@ -5,6 +5,8 @@
  * it sends FORGET on the hiprio queue for files that are gone, and for all
  * others when it leaves.
  */
+#include "config.h"
+
 #include "tests/bench/bench.h"
 
 #include "vhost/vhost.h"

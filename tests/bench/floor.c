@@ -3,6 +3,8 @@
  * What is measured, and the floor of it: the system calls that one request
  * cannot do without, in this process.
  */
+#include "config.h"
+
 #include "tests/bench/bench.h"
 
 #include <dirent.h>

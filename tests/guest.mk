@@ -1,0 +1,18 @@
+# The pretend VM and its guests, servers to try them on, and their tests.
+
+check_LIBRARIES += tests/libguest.a
+tests_libguest_a_SOURCES = \
+	tests/vm.c tests/vm.h \
+	tests/guest.c tests/guest.h tests/guestpriv.h tests/guestcalls.c \
+	tests/winguest.c tests/winguest.h \
+	tests/server.c tests/server.h
+
+check_PROGRAMS += tests/test-guest tests/test-ctlclient
+TESTS += tests/test-guest tests/test-ctlclient
+tests_test_guest_SOURCES = tests/test-guest.c tests/tap.h
+tests_test_guest_LDADD = tests/libguest.a vhost/libvhost.a
+tests_test_ctlclient_SOURCES = tests/test-ctlclient.c tests/tap.h
+
+# As root, with /dev/fuse: gatewayctl mount of a peer's socket.
+SYSTEM_TESTS += tests/system/mount-peer.sh
+EXTRA_DIST += tests/system/mount-peer.sh

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/* Which node is which inode, and how many fds that costs. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "tests/fuseclient.h"
+#include "tests/tap.h"
+
+/* A file system that gives freed inode numbers out again must not make a new
+ * file look like an old one. */
+static void
+test_reuse(const char *where, unsigned handles)
+{
+	struct fc *c = fc_new(where);
+	long n = tap_scaled(2000), same = 0, reused = 0, wrong = 0;
+	uint64_t ino = 0;
+	int64_t id = 0;
+
+	c->set.inode_file_handles = handles;
+	fc_start(c);
+	for (long i = 0; i < n; i++) {
+		struct stat st;
+		int64_t now;
+
+		fc_file(c, "f", i % 2 ? "x" : "");
+		fc_stat(c, "f", &st);
+		now = fc_lookup(c, 1, "f");
+		wrong += now <= 1 || fc_lookup(c, 1, "f") != now;
+		reused += st.st_ino == ino;
+		same += now == id;
+		ino = st.st_ino;
+		id = now;
+		if (i % 3)	/* behind our back, or not */
+			unlinkat(c->fd, "f", 0);
+		else
+			fc_unlink(c, 1, "f");
+	}
+	ok(!same && !wrong,
+	   "%ld files made and removed in %s (%ld numbers used again)", n,
+	   where ? where : ".", reused);
+	if (same || wrong)
+		printf("# same %ld wrong %ld\n", same, wrong);
+	fc_free(c);
+}
+
+/* The Windows client fails if CREATE answers a node it has seen. */
+static void
+test_replace(const char *where)
+{
+	struct fc *c = fc_new(where);
+	int64_t last = 0, bad = 0;
+
+	fc_start(c);
+	for (int i = 0; i < 300; i++) {
+		int64_t id = fc_create(c, 1, "tmp", O_RDWR | O_EXCL, 0644,
+				       NULL);
+
+		bad += id <= last && id >> 32 == last >> 32;
+		bad += fc_rename(c, 1, "tmp", 1, "file", 0) != 0;
+		bad += fc_lookup(c, 1, "file") != id;
+		last = id;
+	}
+	is_int(bad, 0, "create, rename over, create: always a new node");
+	fc_free(c);
+}
+
+static void
+test_fds(const char *where)
+{
+	struct fc *c = fc_new(where);
+	long n = tap_scaled(20000), bad = 0;
+	unsigned before = fc_count_fds(), after;
+	int64_t first = 0, id;
+
+	c->set.max_fds = 100;
+	fc_start(c);
+	for (long i = 0; i < n; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "f%ld", i);
+		fc_file(c, name, "");
+		id = fc_lookup(c, 1, name);
+		bad += id <= 1;
+		if (!i)
+			first = id;
+	}
+	after = fc_count_fds();
+	if (fc_info(c).nodes == (uint64_t)n && !bad) {
+		is_int(fc_info(c).nodes, n, "%ld nodes", n);
+		ok(fc_info(c).node_fds <= 100 && after - before < 120,
+		   "with %u fds", after - before);
+		is_int(fc_getattr(c, (uint64_t)first, NULL), 0,
+		       "all can be used");
+		ok(c->counters.reopened > 0, "by opening them again");
+	} else {
+		is_int(fc_info(c).nodes, 100, "held fds: max_fds nodes");
+		ok(after - before < 120, "with %u fds", after - before);
+		is_int(bad, n - 100, "ENFILE for all others");
+		is_int(c->counters.nodes_limit, n - 100, "counted");
+	}
+	fc_free(c);
+	is_int(fc_count_fds(), before - 1, "every fd is closed in the end");
+}
+
+/* Directories stay when files come and go. */
+static void
+test_dirs_last(void)
+{
+	struct fc *c = fc_new(NULL);
+	uint64_t dir, before;
+
+	c->set.max_fds = 20;
+	fc_start(c);
+	dir = (uint64_t)fc_mkdir(c, 1, "dir", 0755);
+	for (int i = 0; i < 200; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "f%d", i);
+		fc_file(c, name, "");
+		fc_lookup(c, 1, name);
+	}
+	before = c->counters.reopened;
+	is_int(fc_lookup(c, dir, "x"), -ENOENT, "a lookup in the directory");
+	is_int(c->counters.reopened, before, "does not open it again");
+	fc_free(c);
+}
+
+static void
+test_cold_dir(void)
+{
+	struct fc *c = fc_new(NULL);
+	uint64_t dirs[100];
+
+	c->set.max_fds = 20;
+	fc_start(c);
+	for (int i = 0; i < 100; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "d%d", i);
+		dirs[i] = (uint64_t)fc_mkdir(c, 1, name, 0755);
+	}
+	if ((int64_t)dirs[99] < 0) {
+		tap_skip("a cold directory", "no file handles here");
+	} else {
+		is_int(fc_lookup(c, dirs[0], "x"), -ENOENT, "a cold directory");
+		ok(c->deferred, "is opened by the pool");
+		fc_lookup(c, dirs[0], "x");
+		ok(!c->deferred, "once");
+	}
+	fc_free(c);
+}
+
+static uint64_t
+blocks_free(struct fc *c)
+{
+	struct statvfs sv;
+
+	sync();
+	return fstatvfs(c->fd, &sv) < 0 ? 0 : sv.f_bfree * sv.f_frsize;
+}
+
+/* A guest that never forgets does not keep the space of deleted files. */
+static void
+test_space(unsigned handles)
+{
+	struct fc *c = fc_new("/dev/shm");
+	static char data[1 << 20];
+	uint64_t before, used, left, fh, id;
+
+	c->set.inode_file_handles = handles;
+	fc_start(c);
+	before = blocks_free(c);
+	for (int i = 0; i < 32; i++) {
+		id = (uint64_t)fc_create(c, 1, "big", O_RDWR, 0644, &fh);
+		fc_write(c, id, fh, 0, data, sizeof(data), 0);
+		fc_release(c, id, fh);
+		fc_getattr(c, id, NULL);
+		if (i % 2)
+			fc_unlink(c, 1, "big");
+		else
+			fc_rename(c, 1, "big", 1, "other", 0);
+	}
+	used = before - blocks_free(c);
+	ok(used < 4 << 20, "deleted and replaced files free their space (%s)",
+	   handles == CONF_HANDLES_NEVER ? "held" : "handles");
+	left = fc_info(c).nodes;
+	ok(left == 32, "though the guest still knows %d nodes", (int)left);
+	is_int(fc_getattr(c, id, NULL), -ESTALE, "which are stale");
+	fc_free(c);
+}
+
+/* An open file outlives its name. */
+static void
+test_open_unlinked(unsigned handles)
+{
+	struct fc *c = fc_new(NULL);
+	struct fuse_attr a;
+	uint64_t id, fh;
+
+	c->set.inode_file_handles = handles;
+	fc_start(c);
+	id = (uint64_t)fc_create(c, 1, "f", O_RDWR, 0644, &fh);
+	fc_write(c, id, fh, 0, "hello", 5, 0);
+	fc_unlink(c, 1, "f");
+	is_int(fc_read(c, id, fh, 0, 10), 5, "an unlinked file is read");
+	is_int(fc_getattr(c, id, &a), 0, "and looked at without its handle");
+	is_int(a.nlink, 0, "no links");
+	is_int(a.size, 5, "but its size");
+	is_int(fc_release(c, id, fh), 0, "and closed");
+	ok(c->deferred, "by the pool");
+	is_int(fc_getattr(c, id, NULL), -ESTALE, "then it is gone");
+	fc_free(c);
+}
+
+/* Unlink behind our back, and something else under the same name. */
+static void
+test_planted(void)
+{
+	struct fc *c = fc_new(NULL);
+	struct fuse_attr a = { 0 };
+	uint64_t id;
+	int err;
+
+	fc_start(c);
+	fc_file(c, "f", "hello");
+	id = (uint64_t)fc_lookup(c, 1, "f");
+	unlinkat(c->fd, "f", 0);
+	symlinkat("/etc/passwd", c->fd, "f");
+	err = fc_getattr(c, id, &a);
+	ok(err == -ESTALE || (!err && S_ISREG(a.mode) && a.size == 5),
+	   "GETATTR sees the old inode or none");
+	err = (int)fc_open(c, id, O_RDONLY);
+	ok(err == -ESTALE || (err > 0 && fc_read(c, id, 1, 0, 10) == 5),
+	   "OPEN too");
+	ok(fc_lookup(c, 1, "f") != (int64_t)id, "the link is another node");
+	fc_free(c);
+}
+
+/* A node is found by its name without a file being opened. */
+static void
+test_two_guests(void)
+{
+	struct fc *c = fc_new(NULL), *d;
+
+	fc_start(c);
+	fc_file(c, "f", "");
+	d = fc_guest(c);
+	fc_init(d, 38, FC_ALL_FLAGS);
+	ok(fc_lookup(c, 1, "f") > 1 && fc_lookup(d, 1, "f") > 1,
+	   "two guests of a share");
+	fc_forget(c, (uint64_t)fc_lookup(c, 1, "f"), UINT64_MAX);
+	is_int(fc_info(c).nodes, 0, "one forgets");
+	is_int(fc_info(d).nodes, 1, "the other does not");
+	fs_session_reset(c->session);
+	is_int(fc_getattr(c, 1, NULL), -EIO, "a reset device wants INIT");
+	ok(fc_lookup(d, 1, "f") > 1, "the other goes on");
+	fc_end(d);
+	fc_free(c);
+}
+
+int
+main(void)
+{
+	bool shm = !access("/dev/shm", W_OK);
+
+	test_reuse(NULL, CONF_HANDLES_PREFER);
+	test_reuse(NULL, CONF_HANDLES_NEVER);
+	if (shm)
+		test_reuse("/dev/shm", CONF_HANDLES_PREFER);
+	test_replace(NULL);
+	if (shm)
+		test_replace("/dev/shm");
+	test_fds(shm ? "/dev/shm" : NULL);
+	test_dirs_last();
+	test_cold_dir();
+	if (shm) {
+		test_space(CONF_HANDLES_PREFER);
+		test_space(CONF_HANDLES_NEVER);
+	}
+	test_open_unlinked(CONF_HANDLES_PREFER);
+	test_open_unlinked(CONF_HANDLES_NEVER);
+	test_planted();
+	test_two_guests();
+	return tap_done();
+}

@@ -17,7 +17,7 @@
 
 : "${VM_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/gatewayd-tests}"
 : "${VM_ACCEL:=tcg,thread=multi}"	# KVM: VM_ACCEL=kvm
-: "${VM_MEMORY:=256M}"
+: "${VM_MEMORY:=256M}" "${VM_CPUS:=2}"
 vm_modules="virtio_pci virtio_blk fuse virtiofs"
 vm_why=
 vm_pid=
@@ -199,7 +199,7 @@ vm_start() {
 	# shellcheck disable=SC2086 # no word or several
 	${dies_with_us-} qemu-system-x86_64 \
 		-nodefaults -no-user-config -display none \
-		-machine pc,memory-backend=mem -accel "$VM_ACCEL" -cpu max -smp 2 \
+		-machine pc,memory-backend=mem -accel "$VM_ACCEL" -cpu max -smp "$VM_CPUS" \
 		-m "$VM_MEMORY" \
 		-object "memory-backend-memfd,id=mem,size=$VM_MEMORY,share=on" \
 		-kernel "$vm_kernel_dir/vmlinuz" -initrd "$vm_initrd_file" \

@@ -97,14 +97,15 @@ fs_op_read(struct fs_ctx *c, const void *arg, void *out)
 /* WRITE */
 
 static ssize_t
-write_some(struct fs_ctx *c, uint64_t offset, size_t done, size_t size)
+write_some(struct fs_ctx *c, uint64_t offset, size_t done, size_t size,
+	   int flags)
 {
 	struct fs_req *r = c->req;
 	size_t head = sizeof(c->h) + sizeof(struct fuse_write_in), got;
 	unsigned n = fs_iov_slice(r->in, r->nin, head + done, size - done,
 				  c->t->iov, FS_IOV_MAX, &got);
-	ssize_t len = pwritev(c->fh->fd, c->t->iov, (int)n,
-			      (off_t)(offset + done));
+	ssize_t len = pwritev2(c->fh->fd, c->t->iov, (int)n,
+			       (off_t)(offset + done), flags);
 
 	return len < 0 ? -errno : len;
 }
@@ -115,6 +116,15 @@ static bool
 kills(struct fs_ctx *c, uint32_t flags)
 {
 	return fs_is_windows(c->s) || (flags & FUSE_WRITE_KILL_SUIDGID);
+}
+
+/* Pages out of the guest's cache have their place, whatever handle they come
+ * by; all else goes where the host's file ends, not where the guest's did. */
+static int
+write_flags(const struct fs_handle *h, uint32_t flags)
+{
+	return (h->flags & O_APPEND) && !(flags & FUSE_WRITE_CACHE)
+		       ? RWF_APPEND : 0;
 }
 
 ssize_t
@@ -134,7 +144,8 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 	if (err)
 		return err;
 	while (done < in->size) {
-		ssize_t n = write_some(c, in->offset, done, in->size);
+		ssize_t n = write_some(c, in->offset, done, in->size,
+				       write_flags(c->fh, in->write_flags));
 
 		if (n == -EINTR)
 			continue;

@@ -16,7 +16,10 @@
  * flags mean nothing here or different things on different machines. */
 #define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
 
-enum { SPECIAL_TYPE = -ENXIO };
+enum {
+	SPECIAL_TYPE = -ENXIO,
+	CREATE_TRIES = 100,
+};
 
 static int
 clean_flags(uint32_t flags)
@@ -64,6 +67,9 @@ hand_out(struct fs_ctx *c, struct fs_handle *h, struct fs_node *n, int fd,
 }
 
 /*
+ * Appending is done write by write: a guest may write back mapped pages, which
+ * have their place, through the same handle.
+ *
  * Windows opens a file to rename or delete it, too; if we may not read it, a
  * handle that can do nothing else is what it needs.
  */
@@ -74,7 +80,9 @@ open_node(struct fs_ctx *c, struct fs_node *n, int *flags)
 
 	if (!S_ISREG(n->type))
 		return S_ISDIR(n->type) ? -EISDIR : SPECIAL_TYPE;
-	fd = fs_node_open(c, n, *flags);
+	fd = fs_node_open(c, n, *flags & ~O_APPEND);
+	if (fd == -EPERM && (*flags & O_APPEND))	/* chattr +a */
+		fd = fs_node_open(c, n, *flags);
 	if (fd == -EACCES && fs_is_windows(c->s) && !writes(*flags)) {
 		*flags = O_PATH;
 		fd = fs_node_open(c, n, O_PATH);
@@ -136,7 +144,7 @@ open_existing(struct fs_ctx *c, int flags, struct statx *stx,
 }
 
 /* Make the file.  Always with O_EXCL, which follows nothing and opens nothing
- * that was there; -EEXIST is the caller's to handle. */
+ * that was there. */
 static int
 create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 	   struct fs_node **n)
@@ -149,8 +157,9 @@ create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 		return -ENFILE;
 	}
 	do {
-		fd = openat(c->fd, c->name, flags | O_CREAT | O_EXCL |
-					    O_NOFOLLOW | O_CLOEXEC, mode);
+		fd = openat(c->fd, c->name, (flags & ~O_APPEND) | O_CREAT |
+					    O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			    mode);
 		err = fd < 0 ? -errno : 0;
 	} while ((err == -EMFILE || err == -ENFILE) &&
 		 fs_nodefd_shrink(c->share));
@@ -164,24 +173,26 @@ create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 	return err ? err : fd;
 }
 
-#define CREATE_TRIES 100
-
+/* Others may make and remove the file while we look: then look again. */
 static int
 create(struct fs_ctx *c, const struct fuse_create_in *in, int *flags,
        struct statx *stx, struct fs_node **n)
 {
-	/* A Windows guest means to create without saying so. */
-	bool exclusive = in->flags & O_EXCL;
-	int fd;
+	int asked = *flags, fd = -EEXIST;
 
-	/* Others may make and remove the name between the two, but not for ever. */
 	for (int tries = 0; tries < CREATE_TRIES; tries++) {
-		fd = create_new(c, *flags, in->mode & 07777, stx, n);
-		if (fd != -EEXIST || exclusive)
+		fd = create_new(c, asked, in->mode & 07777, stx, n);
+		if (fd != -EEXIST || (in->flags & O_EXCL))
 			break;
-		fd = open_existing(c, *flags, stx, n, flags);
-		if (fd != -ENOENT)
+		fd = open_existing(c, asked, stx, n, flags);
+		if (fd != -ENOENT && fd != -ESTALE)
 			break;
+		/* Opening by handle made us ourselves. */
+		fd = fs_cred_caller(&c->t->cred, c->h.uid, c->h.gid,
+				    c->ngroups, c->groups);
+		if (fd)
+			break;
+		fd = -EEXIST;
 	}
 	return fd;
 }
@@ -231,7 +242,7 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 	if (err)
 		return err;
 	/* O_EXCL: it can never be linked. */
-	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | flags |
+	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
 				(int)(in->flags & O_EXCL), in->mode & 07777);
 	err = fd < 0 ? -errno : fs_walk_fd(c, fd, &stx, &n);
 	if (err) {

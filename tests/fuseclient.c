@@ -106,19 +106,29 @@ fc_end(struct fc *c)
 static void
 remove_tree(int dirfd, const char *name)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+				     O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
 	while (d && (e = readdir(d)) != NULL) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
-		if (unlinkat(fd, e->d_name, 0) < 0)
-			remove_tree(fd, e->d_name);
+		if (!unlinkat(fd, e->d_name, 0))
+			continue;
+		fchmodat(fd, e->d_name, 0700, 0);
+		remove_tree(fd, e->d_name);
+		unlinkat(fd, e->d_name, AT_REMOVEDIR);
 	}
 	if (d)
 		closedir(d);
-	unlinkat(dirfd, name, AT_REMOVEDIR);
+}
+
+void
+fc_empty(struct fc *c)
+{
+	fchmod(c->fd, 0755);
+	remove_tree(c->fd, ".");
 }
 
 void
@@ -127,8 +137,9 @@ fc_free(struct fc *c)
 	fs_session_free(c->session);
 	fs_share_free(c->share);
 	fs_thread_free(c->thread);
+	fc_empty(c);
 	close(c->fd);
-	remove_tree(AT_FDCWD, c->dir);
+	rmdir(c->dir);
 	free(c);
 }
 

@@ -96,6 +96,7 @@ void fc_forget(struct fc *c, uint64_t node, uint64_t n);
 struct fs_info fc_info(struct fc *c);
 
 /* On the host. */
+void fc_empty(struct fc *c);	/* removes all that is in the directory */
 void fc_file(struct fc *c, const char *name, const char *text);
 int fc_stat(struct fc *c, const char *name, struct stat *st);
 unsigned fc_count_fds(void);

@@ -88,6 +88,10 @@ test_open(struct fc *c)
 	is_int(fc_write(c, id, (uint64_t)fh, 0, "!!", 2, 0), 2, "O_APPEND");
 	fc_stat(c, "a", &st);
 	is_int(st.st_size, 7, "appends");
+	is_int(fc_write(c, id, (uint64_t)fh, 0, "H", 1, FUSE_WRITE_CACHE), 1,
+	       "a page of the cache");
+	fc_stat(c, "a", &st);
+	is_int(st.st_size, 7, "does not");
 	fc_release(c, id, (uint64_t)fh);
 	fh = fc_open(c, id, O_RDWR | O_TRUNC);
 	ok(fh > 0, "O_TRUNC");

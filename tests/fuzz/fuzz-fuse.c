@@ -13,8 +13,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -66,26 +64,6 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	setrlimit(RLIMIT_FSIZE, &small);
 	atexit(clean_up);
 	return 0;
-}
-
-static void
-empty(int dirfd, const char *name)
-{
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
-				     O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	while (d && (e = readdir(d)) != NULL) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		if (unlinkat(fd, e->d_name, 0) < 0) {
-			empty(fd, e->d_name);
-			unlinkat(fd, e->d_name, AT_REMOVEDIR);
-		}
-	}
-	if (d)
-		closedir(d);
 }
 
 /* Remember what the reply gave us. */
@@ -169,7 +147,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	c->room = c->piece = 0;
 	fc_init(c, 38, FC_ALL_FLAGS);
 	fs_thread_relax(c->thread);
-	empty(c->fd, ".");
+	fc_empty(c);
 	fs_share_info(c->share, &info);
 	if (c->broken || info.nodes || info.handles || info.node_fds)
 		abort();

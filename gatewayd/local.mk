@@ -47,5 +47,7 @@ uninstall-local:
 	rmdir '$(DESTDIR)$(sysconfdir)/gatewayd/conf.d' \
 		'$(DESTDIR)$(sysconfdir)/gatewayd' 2>/dev/null || :
 
-TESTS += tests/test-daemon-args.sh tests/test-daemon-control.sh
-EXTRA_DIST += tests/test-daemon-args.sh tests/test-daemon-control.sh
+TESTS += tests/test-daemon-args.sh tests/test-daemon-control.sh \
+	tests/test-daemon-service.sh tests/test-daemon-reload.sh
+EXTRA_DIST += tests/test-daemon-args.sh tests/test-daemon-control.sh \
+	tests/test-daemon-service.sh tests/test-daemon-reload.sh

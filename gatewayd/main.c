@@ -184,6 +184,7 @@ set_signals(void)
 
 	sigaction(SIGUSR1, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a guest's write beyond RLIMIT_FSIZE */
 }
 
 /* 0 or an exit status. */

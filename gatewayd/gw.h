@@ -114,6 +114,7 @@ struct qthread {
 	pthread_mutex_t lock;
 	struct vh_queue *hiprio;	/* under lock: also to be served, or NULL */
 	bool stop;			/* under lock */
+	bool drop;			/* under lock: say that hiprio is given back */
 	atomic_bool attention;		/* one of the above has changed */
 };
 

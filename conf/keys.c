@@ -35,6 +35,7 @@
 #define TIME(s, f)	.type = CONF_TIME, .off = FIELD(s, f, uint64_t)
 #define TIMEOUT(s, f)	.type = CONF_TIME, .off = FIELD(s, f, int64_t)
 #define USERS(s, f)	.type = CONF_USERS, .off = FIELD(s, f, struct conf_list)
+#define RULES(s, f)	.type = CONF_RULES, .off = FIELD(s, f, struct conf_list)
 
 #define GATEWAY		.scope = CONF_IN_GATEWAY
 #define SHARE		.scope = CONF_IN_SHARE | CONF_IN_DEFAULTS
@@ -80,6 +81,15 @@ static const struct conf_choice handles[] = {
 	{ "prefer", CONF_HANDLES_PREFER },
 	{ "fallback", CONF_HANDLES_PREFER },
 	{ "mandatory", CONF_HANDLES_MANDATORY },
+	{ NULL, 0 },
+};
+
+static const struct conf_choice whens[] = {
+	{ "never", CONF_WHEN_NEVER },
+	{ "no", CONF_WHEN_NEVER },
+	{ "auto", CONF_WHEN_AUTO },
+	{ "yes", CONF_WHEN_AUTO },
+	{ "always", CONF_WHEN_ALWAYS },
 	{ NULL, 0 },
 };
 
@@ -216,6 +226,20 @@ const struct conf_key conf_keys[] = {
 	  .def = "prefer", .reload = CONF_NEXT,
 	  .help = "Reopen files by file handle instead of keeping them open: never, "
 		  "where possible, or refuse to serve without." },
+	{ .name = "xattr", SHARE, BOOL(conf_share, xattr),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "Extended attributes; xattrmap and posix_acl imply it." },
+	{ .name = "xattrmap", SHARE, RULES(conf_share, xattrmap),
+	  .def = "", .reload = CONF_NEXT,
+	  .help = "Other names on the host for the guest's extended attributes, in "
+		  "the language of virtiofsd: rules of the form "
+		  ":TYPE:SCOPE:KEY:PREPEND: or :map:KEY:PREPEND:, in one line or "
+		  "several.  The first rule that matches decides; what none matches "
+		  "is refused." },
+	{ .name = "posix_acl", SHARE, CHOICE(conf_share, posix_acl, whens),
+	  .def = "never", .reload = CONF_NEXT,
+	  .help = "Access control lists: never, with guests that know them, or "
+		  "refuse guests that do not." },
 };
 /* clang-format on */
 
@@ -272,7 +296,8 @@ conf_key_nearest(const char *name, unsigned scope)
 bool
 conf_key_is_list(const struct conf_key *key)
 {
-	return key->type == CONF_USERS || key->type == CONF_FILES;
+	return key->type == CONF_USERS || key->type == CONF_RULES ||
+	       key->type == CONF_FILES;
 }
 
 const char *

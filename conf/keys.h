@@ -28,6 +28,7 @@ enum conf_type {
 	CONF_SIZE,		/* uint64_t, bytes */
 	CONF_TIME,		/* uint64_t or int64_t, microseconds */
 	CONF_USERS,		/* struct conf_list of users, split at blanks */
+	CONF_RULES,		/* struct conf_list of xattrmap rules */
 	CONF_FILES,		/* no field: include */
 	CONF_NTYPES,
 };

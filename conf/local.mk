@@ -5,7 +5,7 @@ conf_libconf_a_SOURCES = \
 	conf/files.c conf/keys.c conf/keys.h conf/load.h conf/message.c \
 	conf/number.c conf/number.h \
 	conf/parse.c conf/print.c conf/reader.c conf/reader.h conf/share.h \
-	conf/text.c conf/text.h conf/value.c
+	conf/text.c conf/text.h conf/value.c conf/xattrmap.c conf/xattrmap.h
 conf_libconf_a_CPPFLAGS = $(AM_CPPFLAGS) $(INIH_CFLAGS)
 conf_libs = conf/libconf.a $(INIH_LIBS)
 

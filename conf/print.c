@@ -131,7 +131,7 @@ static const char *const kinds[CONF_NTYPES] = {
 	[CONF_MODE] = "mode",	  [CONF_CHOICE] = "word",
 	[CONF_NUMBER] = "number", [CONF_SIZE] = "size",
 	[CONF_TIME] = "time",	  [CONF_USERS] = "user ...",
-	[CONF_FILES] = "file",
+	[CONF_RULES] = "rule ...", [CONF_FILES] = "file",
 };
 
 static const char *

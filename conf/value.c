@@ -16,6 +16,7 @@
 #include "conf/number.h"
 #include "conf/share.h"
 #include "conf/text.h"
+#include "conf/xattrmap.h"
 
 typedef int check_fn(const char *text, char *why);
 
@@ -289,10 +290,24 @@ set_users(const struct conf_key *key, const char *text, void *base, char *why)
 	return err;
 }
 
+static int
+set_rules(const struct conf_key *key, const char *text, void *base, char *why)
+{
+	bool last;
+	int err = conf_rules_add(text, NULL, &last, why);
+
+	if (err || !base || !text[0])
+		return err;
+	return list_add((struct conf_list *)((char *)base + key->off), text,
+			strlen(text));
+}
+
 int
 conf_value_set(const struct conf_key *key, const char *text, void *base,
 	       char why[CONF_WHY])
 {
+	if (key->type == CONF_RULES)
+		return set_rules(key, text, base, why);
 	if (key->type == CONF_FILES)
 		return 0;
 	if (key->type == CONF_USERS)
@@ -300,6 +315,13 @@ conf_value_set(const struct conf_key *key, const char *text, void *base,
 	if (checks[key->type])
 		return set_string(key, text, base, why);
 	return set_number(key, text, base, why);
+}
+
+/* Is the field a struct conf_list? */
+static bool
+has_list(const struct conf_key *key)
+{
+	return key->type == CONF_USERS || key->type == CONF_RULES;
 }
 
 static const struct conf_list *
@@ -313,7 +335,7 @@ conf_value_count(const struct conf_key *key, const void *base)
 {
 	if (key->type == CONF_FILES)
 		return 0;
-	return key->type == CONF_USERS ? as_list(key, base)->n : 1;
+	return has_list(key) ? as_list(key, base)->n : 1;
 }
 
 void
@@ -323,7 +345,7 @@ conf_value_print(const struct conf_key *key, const void *base, size_t i,
 	char buf[CONF_SHOWN];
 	int64_t n;
 
-	if (key->type == CONF_USERS) {
+	if (has_list(key)) {
 		fprintf(out, " %s", as_list(key, base)->v[i]);
 		return;
 	}
@@ -347,7 +369,7 @@ conf_value_fini(const struct conf_key *key, void *base)
 {
 	void *field = (char *)base + key->off;
 
-	if (key->type == CONF_USERS) {
+	if (has_list(key)) {
 		struct conf_list *list = field;
 
 		for (size_t i = 0; i < list->n; i++)

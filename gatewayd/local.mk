@@ -1,12 +1,15 @@
 # gatewayd/: the daemon (the client is in client.mk)
 
-sbin_PROGRAMS += gatewayd/gatewayd
-gatewayd_gatewayd_SOURCES = gatewayd/main.c gatewayd/gw.h gatewayd/gw.c \
+# All but main(); a fuzz target has its own.
+gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/share.c gatewayd/reload.c gatewayd/listen.c \
 	gatewayd/session.c gatewayd/queue.c gatewayd/worker.c \
 	gatewayd/pool.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
 	gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
 	gatewayd/privs.c gatewayd/notify.c
+
+sbin_PROGRAMS += gatewayd/gatewayd
+gatewayd_gatewayd_SOURCES = gatewayd/main.c $(gw_sources)
 gatewayd_gatewayd_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) \
 	-DGW_VERSION='"$(PACKAGE_VERSION)"'
 gatewayd_gatewayd_LDADD = vhost/libvhost.a fuse/libfuse.a conf/libconf.a \

@@ -94,6 +94,9 @@ int conf_gateway_diff(const struct conf_gateway *a,
 		      const struct conf_gateway *b, conf_diff_fn *fn,
 		      void *ctx);
 
+/* A time as keys take it ("10s", "5min") in microseconds; 0 or -EINVAL. */
+int conf_read_time(const char *text, uint64_t *us);
+
 /*
  * The number of a user or group that was accepted, by name or number; -1 for
  * "" and when it has gone since.

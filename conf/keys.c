@@ -137,6 +137,14 @@ const struct conf_key conf_keys[] = {
 	{ .name = "drain_timeout", GATEWAY, TIME(conf_gateway, drain_timeout_us),
 	  .def = "10s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
 	  .help = "How long a stop waits for requests in flight." },
+	{ .name = "slow_request", GATEWAY, TIME(conf_gateway, slow_request_us),
+	  .def = "1s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "A request that took at least this long, waiting included, is "
+		  "logged and counted as slow; 0 = never." },
+	{ .name = "hung_request", GATEWAY, TIME(conf_gateway, hung_request_us),
+	  .def = "60s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "A request that is still not answered after this long counts as "
+		  "hung; 0 = never." },
 	{ .name = "include", GATEWAY, .type = CONF_FILES,
 	  .def = "", .reload = CONF_LIVE,
 	  .help = "One more configuration file, or a glob pattern, to be read after "
@@ -188,6 +196,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "readonly", .alias = { "read_only" }, SHARE,
 	  BOOL(conf_share, readonly), .def = "no", .reload = CONF_LIVE,
 	  .help = "Refuse every change." },
+	{ .name = "trace", SHARE, BOOL(conf_share, trace), .def = "no",
+	  .reload = CONF_LIVE,
+	  .help = "Keep a line for each request and each reply, for who watches "
+		  "shares/TAG/trace in the control tree." },
 	{ .name = "guest", SHARE, CHOICE(conf_share, guest, guests),
 	  .def = "auto", .reload = CONF_NEXT,
 	  .help = "Which client is spoken to; auto tells them apart." },

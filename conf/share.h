@@ -103,6 +103,7 @@ struct conf_share {
 	bool advertise_tag;	/* offer VHOST_USER_PROTOCOL_F_CONFIG */
 	uint64_t poll_us;	/* longest look at a ring before sleeping */
 
+	bool trace;		/* from the start; switched by the control file */
 	bool readonly;
 	unsigned guest;		/* enum conf_guest */
 	unsigned cache;		/* enum conf_cache */
@@ -141,6 +142,8 @@ struct conf_gateway {
 	bool poll_max_given;	/* "poll_max = 0" means never poll */
 	uint64_t rlimit_nofile;	/* 0 = leave as it is */
 	uint64_t drain_timeout_us;	/* how long a stop waits for requests */
+	uint64_t slow_request_us;	/* longer ones are logged; 0 = none */
+	uint64_t hung_request_us;	/* longer ones count as hung; 0 = none */
 };
 
 enum conf_log {

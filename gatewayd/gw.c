@@ -99,7 +99,7 @@ on_reload_signal(evutil_socket_t sig, short what, void *arg)
 }
 
 void
-gw_set_poll_max(struct gw *gw)
+gw_apply(struct gw *gw)
 {
 	const struct conf_gateway *c = &gw->conf->gateway;
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -107,6 +107,7 @@ gw_set_poll_max(struct gw *gw)
 
 	atomic_store(&gw->poll_max, (int)(c->poll_max_given ? c->poll_max :
 							      most));
+	atomic_store(&gw->slow_ns, c->slow_request_us * 1000);
 }
 
 int
@@ -116,6 +117,7 @@ gw_init(struct gw *gw)
 	STAILQ_INIT(&gw->mail);
 	TAILQ_INIT(&gw->shares);
 	gw->started = (time_t)(now_us() / 1000000);
+	gw->reloads.when = time(NULL);
 	gw->base = event_base_new();
 	gw->mail_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!gw->base || gw->mail_fd < 0)

@@ -170,7 +170,7 @@ may_connect(const struct share *share, uid_t uid)
 static void
 refuse(struct share *share, const struct ucred *peer, const char *why)
 {
-	share->refused++;
+	share->tag->refused++;
 	log_limited(&share->limit, CONF_LOG_WARN,
 		    "%s: front end refused: %s pid=%d uid=%u",
 		    share->conf->tag, why, (int)peer->pid, peer->uid);

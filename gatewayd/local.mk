@@ -5,7 +5,12 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/share.c gatewayd/reload.c gatewayd/listen.c \
 	gatewayd/session.c gatewayd/queue.c gatewayd/worker.c \
 	gatewayd/pool.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
-	gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
+	gatewayd/watch.c gatewayd/words.c gatewayd/view.h gatewayd/view.c \
+	gatewayd/clients.c gatewayd/metrics.c gatewayd/json.h gatewayd/json.c \
+	gatewayd/clock.h gatewayd/clock.c gatewayd/hist.h gatewayd/hist.c \
+	gatewayd/opstats.h gatewayd/opstats.c gatewayd/lines.h \
+	gatewayd/lines.c gatewayd/tag.c gatewayd/trace.c gatewayd/peer.c \
+	gatewayd/inflight.c gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
 	gatewayd/privs.c gatewayd/notify.c
 
 sbin_PROGRAMS += gatewayd/gatewayd

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The log: see log.h.  Each line is one write(2), so lines never mix. */
 #include "gatewayd/log.h"
+#include "gatewayd/lines.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 
 static int log_fd = 2;
 static enum conf_log log_level = CONF_LOG_INFO;
+static struct lines *_Atomic log_lines;
 
 static const struct {
 	const char *name;
@@ -39,6 +41,12 @@ log_open(const char *path)
 		return -errno;
 	log_fd = fd;
 	return 0;
+}
+
+void
+log_keep(struct lines *lines)
+{
+	atomic_store(&log_lines, lines);
 }
 
 void
@@ -69,30 +77,46 @@ clean(char *s)
 			*s = '?';
 }
 
+/* For who reads the file `log`: with the time, which the journal adds. */
+static void
+keep(enum conf_log level, const char *text)
+{
+	struct lines *lines = atomic_load(&log_lines);
+	time_t now = time(NULL);
+	char line[1100];
+	struct tm tm;
+	size_t n;
+
+	if (!lines)
+		return;
+	gmtime_r(&now, &tm);
+	n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%SZ ", &tm);
+	n += (size_t)snprintf(line + n, sizeof(line) - n, "%s: %s",
+			      levels[level].name, text);
+	lines_add(lines, line, n);
+}
+
 static void
 vlog(enum conf_log level, unsigned skipped, const char *fmt, va_list ap)
 {
-	char line[1024];
+	char text[960], line[1024];
 	ssize_t done;
 	int n;
 
 	if (level > log_level)
 		return;
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	if (skipped && n >= 0 && (size_t)n < sizeof(text))
+		snprintf(text + n, sizeof(text) - (size_t)n,
+			 " (%u like it not shown)", skipped);
+	clean(text);
+	keep(level, text);
 	if (is_journal())
-		n = snprintf(line, sizeof(line), "<%d>",
-			     levels[level].priority);
+		n = snprintf(line, sizeof(line), "<%d>%s\n",
+			     levels[level].priority, text);
 	else
-		n = snprintf(line, sizeof(line), "gatewayd: %s: ",
-			     levels[level].name);
-	vsnprintf(line + n, sizeof(line) - 1 - (size_t)n, fmt, ap);
-	clean(line);
-	n = (int)strlen(line);
-	if (skipped)
-		n += snprintf(line + n, sizeof(line) - 1 - (size_t)n,
-			      " (%u like it not shown)", skipped);
-	if (n > (int)sizeof(line) - 2)
-		n = (int)sizeof(line) - 2;
-	line[n++] = '\n';
+		n = snprintf(line, sizeof(line), "gatewayd: %s: %s\n",
+			     levels[level].name, text);
 	done = write(log_fd, line, (size_t)n);
 	(void)done;		/* where could that be reported? */
 }

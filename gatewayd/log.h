@@ -15,6 +15,9 @@
 /* Log to `path` (appended) instead of standard error.  0 or -errno. */
 int log_open(const char *path);
 void log_set_level(enum conf_log level);
+/* Keep the last lines in `lines`, too; NULL: no more. */
+struct lines;
+void log_keep(struct lines *lines);
 
 #define LOG_FMT __attribute__((format(printf, 1, 2)))
 void log_error(const char *fmt, ...) LOG_FMT;	/* someone must act */

@@ -20,6 +20,8 @@ enum {
 	EXIT_CONFIG = 78,	/* EX_CONFIG of sysexits.h */
 };
 
+#define LOG_KEPT (64 << 10)	/* bytes of it that the file `log` shows */
+
 enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_MANUAL, VERSION, HELP };
 
 struct args {
@@ -198,8 +200,13 @@ start(struct gw *gw, struct args *a)
 	set_signals();
 	log_set_level((enum conf_log)gw->conf->gateway.log_level);
 	privs_raise_nofile(gw->conf->gateway.rlimit_nofile);
-	gw_set_poll_max(gw);
-	err = vh_sigbus_init();
+	gw_apply(gw);
+	gw_clock_init(&gw->clock);
+	err = lines_new(LOG_KEPT, &gw->log);
+	if (!err) {
+		log_keep(gw->log);
+		err = vh_sigbus_init();
+	}
 	if (!err)
 		err = gw_init(gw);
 	if (!err)
@@ -243,6 +250,8 @@ run(struct args *a)
 	gw_fini(&gw);
 	conf_free(gw.conf);
 	log_info("stopped");
+	log_keep(NULL);
+	lines_free(gw.log);
 	return status;
 }
 

@@ -100,7 +100,7 @@ plan_share(struct plan *p, struct share *old, struct conf_share *conf,
 	err = add_step(p, old, conf, &step);
 	if (err || !conf || p->dry ||
 	    (old && !old->failed && p->when == CONF_LIVE &&
-	     (old->fs || !conf->enabled)))
+	     (old->fs || !share_is_wanted(conf, old))))
 		return err;
 	err = share_prepare(p->gw, conf, old, &step->prepared, reason,
 			    sizeof(reason));
@@ -156,7 +156,7 @@ apply_gateway(struct gw *gw)
 		log_error("%s: owner and mode: %s", c->control_socket,
 			  strerror(-err));
 	log_set_level((enum conf_log)c->log_level);
-	gw_set_poll_max(gw);
+	gw_apply(gw);
 }
 
 static void
@@ -176,6 +176,16 @@ carry_out(struct plan *p)
 	}
 }
 
+static int
+failed(struct gw *gw, bool dry, int err)
+{
+	if (!dry) {
+		gw->reloads.bad++;
+		gw->reloads.failed = true;
+	}
+	return err;
+}
+
 int
 reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 {
@@ -190,7 +200,7 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 	if (err) {
 		snprintf(why, size, "%s", messages ? messages : strerror(-err));
 		free(messages);
-		return err;
+		return failed(gw, dry, err);
 	}
 	free(messages);
 	err = make_plan(&p, conf, why, size);
@@ -199,7 +209,7 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 			snprintf(why, size, "%s", strerror(-err));
 		drop_plan(&p);
 		conf_free(conf);
-		return err;
+		return err ? failed(gw, dry, err) : 0;
 	}
 	old = gw->conf;
 	gw->conf = conf;
@@ -208,6 +218,9 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 	drop_plan(&p);
 	conf_free(old);
 	gw_status(gw);
+	gw->reloads.good++;
+	gw->reloads.failed = false;
+	gw->reloads.when = time(NULL);
 	return 0;
 }
 

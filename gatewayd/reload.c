@@ -176,8 +176,9 @@ carry_out(struct plan *p)
 	}
 }
 
-int
-reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
+static int
+try_reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
+	   size_t size)
 {
 	struct plan p = { .gw = gw, .out = out, .dry = dry };
 	char *messages = NULL;
@@ -211,25 +212,31 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 	return 0;
 }
 
+int
+reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
+{
+	int err = try_reload(gw, dry, out, why, size);
+
+	if (err && !dry) {
+		log_messages("reload: ", why[0] ? why : strerror(-err));
+		log_error("reload failed; the old configuration is kept");
+		notify_systemd("STATUS=Reload failed, running the old "
+			       "configuration");
+	}
+	return err;
+}
+
 void
 reload_on_signal(struct gw *gw)
 {
 	struct evbuffer *out = evbuffer_new();
-	char why[8192] = "", *line;
-	int err;
+	char why[8192] = "";
 
 	if (!out)
 		return;
 	notify_systemd("RELOADING=1\nMONOTONIC_USEC=%llu",
 		       (unsigned long long)now_us());
-	err = reload(gw, false, out, why, sizeof(why));
+	reload(gw, false, out, why, sizeof(why));
 	notify_systemd("READY=1");
-	if (err) {
-		for (line = strtok(why, "\n"); line; line = strtok(NULL, "\n"))
-			log_error("reload: %s", line);
-		log_error("reload failed; the old configuration is kept");
-		notify_systemd("STATUS=Reload failed, running the old "
-			       "configuration");
-	}
 	evbuffer_free(out);
 }

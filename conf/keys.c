@@ -24,6 +24,7 @@
 #define PATH(s, f)	.type = CONF_PATH, .off = FIELD(s, f, char *)
 #define USER(s, f)	.type = CONF_USER, .off = FIELD(s, f, char *)
 #define GROUP(s, f)	.type = CONF_GROUP, .off = FIELD(s, f, char *)
+#define CAPS(s, f)	.type = CONF_CAPS, .off = FIELD(s, f, char *)
 #define BOOL(s, f)	.type = CONF_BOOL, .off = FIELD(s, f, bool)
 #define UINT(s, f)	.type = CONF_UINT, .off = FIELD(s, f, unsigned)
 #define MODE(s, f)	.type = CONF_MODE, .off = FIELD(s, f, unsigned), \
@@ -134,6 +135,11 @@ const struct conf_key conf_keys[] = {
 	{ .name = "rlimit_nofile", GATEWAY, NUMBER(conf_gateway, rlimit_nofile),
 	  .def = "1048576", .max = 1 << 30, .reload = CONF_RESTART,
 	  .help = "Open files to ask the kernel for; 0 leaves the limit as it is." },
+	{ .name = "modcaps", GATEWAY, CAPS(conf_gateway, modcaps),
+	  .def = "", .reload = CONF_RESTART,
+	  .help = "Capabilities to keep or to give up at start, as in "
+		  "+sys_admin:-mknod; see capabilities(7).  None can be kept that "
+		  "the service manager did not give." },
 	{ .name = "drain_timeout", GATEWAY, TIME(conf_gateway, drain_timeout_us),
 	  .def = "10s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
 	  .help = "How long a stop waits for requests in flight." },

@@ -21,7 +21,8 @@ SYSTEM_TESTS += tests/system/mount-peer.sh
 EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
-whole_tests = tests/test-daemon-messages tests/test-daemon-rings
+whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
+	tests/test-daemon-requests
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -29,3 +30,5 @@ tests_test_daemon_messages_SOURCES = tests/test-daemon-messages.c tests/tap.h
 tests_test_daemon_messages_LDADD = $(whole_test_ldadd)
 tests_test_daemon_rings_SOURCES = tests/test-daemon-rings.c tests/tap.h
 tests_test_daemon_rings_LDADD = $(whole_test_ldadd)
+tests_test_daemon_requests_SOURCES = tests/test-daemon-requests.c tests/tap.h
+tests_test_daemon_requests_LDADD = $(whole_test_ldadd)

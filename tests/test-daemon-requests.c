@@ -298,7 +298,7 @@ test_ids_and_sizes(struct raw *r)
 static void
 test_random(struct raw *r, const char *what)
 {
-	long n = tap_scaled(20000), bad = 0;
+	long n = tap_scaled(8000), bad = 0;
 	unsigned seed = 7;
 
 	for (long i = 0; i < n && bad < 5; i++) {

@@ -22,7 +22,8 @@ EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
 whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
-	tests/test-daemon-requests tests/test-daemon-guests
+	tests/test-daemon-requests tests/test-daemon-guests \
+	tests/test-daemon-queues
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -34,3 +35,5 @@ tests_test_daemon_requests_SOURCES = tests/test-daemon-requests.c tests/tap.h
 tests_test_daemon_requests_LDADD = $(whole_test_ldadd)
 tests_test_daemon_guests_SOURCES = tests/test-daemon-guests.c tests/tap.h
 tests_test_daemon_guests_LDADD = $(whole_test_ldadd)
+tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
+tests_test_daemon_queues_LDADD = $(whole_test_ldadd)

@@ -23,7 +23,8 @@ EXTRA_DIST += tests/system/mount-peer.sh
 # The whole daemon over its sockets, driven by pretend VMs.
 whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-requests tests/test-daemon-guests \
-	tests/test-daemon-queues
+	tests/test-daemon-queues tests/test-daemon-windows \
+	tests/test-daemon-windows-life
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -37,3 +38,7 @@ tests_test_daemon_guests_SOURCES = tests/test-daemon-guests.c tests/tap.h
 tests_test_daemon_guests_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
+tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h
+tests_test_daemon_windows_LDADD = $(whole_test_ldadd)
+tests_test_daemon_windows_life_SOURCES = tests/test-daemon-windows-life.c tests/tap.h
+tests_test_daemon_windows_life_LDADD = $(whole_test_ldadd)

@@ -63,6 +63,8 @@ static const char *const write_sql[W_SQLS] = {
 	[W_DROP_NAMES] = "DELETE FROM names WHERE id>=?1 AND id<?2",
 	[W_OLDEST] = "SELECT dir, bits FROM dirs ORDER BY used, dir LIMIT 1",
 	[W_SAME] = "SELECT dir, bits FROM dirs WHERE fs=?1 AND hdl=?2",
+	[W_ALL] = "SELECT id, names FROM names WHERE id>=?1 AND id<?2 "
+		  "ORDER BY id",
 	[W_USED] = "UPDATE dirs SET used=?2 WHERE dir=?1",
 };
 
@@ -505,6 +507,56 @@ cf_cache_pick(struct cf_cache *c, const struct cf_cached *cached,
 	if (!c->broken)
 		err = pick_bucket(c, cached, hash, pick);
 	pthread_mutex_unlock(&c->lock);
+	note_time(c, begin);
+	return err;
+}
+
+/* ------------------------------------------------------------------ */
+
+static int
+load_bucket(struct cf_cache *c, int64_t id, const char *p, size_t len,
+	    struct cf_names *names)
+{
+	const char *name;
+	uint32_t hash;
+	size_t n;
+	int more, err = 0;
+
+	if (!cf_bucket_open(c, id, &p, &len))
+		return -ESTALE;
+	while ((more = cf_bucket_next(&p, &len, &hash, &name, &n)) > 0) {
+		err = cf_names_add(names, hash, name, n);
+		if (err < 0)
+			return err;
+	}
+	return more ? -ESTALE : 0;
+}
+
+int
+cf_cache_load(struct cf_cache *c, const struct cf_cached *cached,
+	      struct cf_names *names)
+{
+	int64_t id = cached->row << CF_BUCKET_BITS;
+	int64_t end = id + (1ll << cached->bits);
+	int64_t begin = cf_clock_us();
+	sqlite3_stmt *s;
+	int err = 0;
+
+	if (c->broken)
+		return -ESTALE;
+	s = c->write[W_ALL];
+	sqlite3_bind_int64(s, 1, id);
+	sqlite3_bind_int64(s, 2, end);
+	for (; !err && id < end; id++) {
+		if (sqlite3_step(s) != SQLITE_ROW ||
+		    sqlite3_column_int64(s, 0) != id)
+			err = -ESTALE;
+		else
+			err = load_bucket(c, id, sqlite3_column_blob(s, 1),
+					  (size_t)sqlite3_column_bytes(s, 1),
+					  names);
+	}
+	sqlite3_reset(s);
 	note_time(c, begin);
 	return err;
 }

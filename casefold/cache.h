@@ -61,6 +61,10 @@ int cf_cache_find(struct cf_cache *cache, const struct cf_cache_id *id,
 int cf_cache_pick(struct cf_cache *cache, const struct cf_cached *cached,
 		  uint32_t hash, struct cf_pick *pick);
 
+/* Add all names; 0, -ESTALE if they are not all there, or what adding said. */
+int cf_cache_load(struct cf_cache *cache, const struct cf_cached *cached,
+		  struct cf_names *names);
+
 /* Write all names; 0, -E2BIG if there is never room, -EBUSY, -EIO. */
 int cf_cache_write(struct cf_cache *cache, const struct cf_cache_id *id,
 		   const struct cf_names *names, const struct cf_stamp *stamp,

@@ -24,7 +24,7 @@ enum read_sql { R_FIND, R_PICK, R_META, R_SQLS };
 enum write_sql {
 	W_BEGIN, W_COMMIT, W_ROLLBACK, W_META, W_INSERT, W_FINISH, W_HIDE,
 	W_DROP_DIR, W_PUT, W_GET, W_DROP_NAMES, W_OLDEST, W_SAME, W_USED,
-	W_SQLS,
+	W_ALL, W_SQLS,
 };
 
 struct cf_cache {

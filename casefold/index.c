@@ -69,10 +69,37 @@ cf_index_shrink(struct cf_share *share, struct cf_index *index)
 	    is_watched(share, index) && index->memory >= SHRINK_MIN) {
 		index->state = CF_DELTA;
 		index->stale = 0;
+		index->asked = 0;
 		index->changes++;
 		cf_names_fini(&index->names);
 		account(share, index);
 		done = true;
+	}
+	pthread_mutex_unlock(&index->lock);
+	return done;
+}
+
+bool
+cf_index_grow(struct cf_share *share, struct cf_index *index, int64_t row,
+	      struct cf_names *names)
+{
+	const char *name;
+	uint32_t i = 0, hash;
+	size_t len;
+	bool done;
+
+	pthread_mutex_lock(&index->lock);
+	done = index->state == CF_DELTA && index->cached.row == row;
+	while (done && cf_names_next(&index->names, &i, &hash, &name, &len))
+		done = cf_names_add(names, hash, name, len) >= 0;
+	index->asked = 0;
+	if (done) {
+		cf_names_fini(&index->names);
+		index->names = *names;
+		index->state = CF_FULL;
+		index->stale = 0;
+		index->changes++;
+		account(share, index);
 	}
 	pthread_mutex_unlock(&index->lock);
 	return done;
@@ -302,6 +329,8 @@ pick_locked(struct cf_share *share, struct cf_index *index,
 		return err;
 	if (*state == CF_FULL || *state == CF_DELTA)
 		cf_names_pick(&index->names, hash, pick);
+	if (*state == CF_DELTA)
+		index->asked++;
 	if (*state == CF_CROWDED && ++index->asked >= CROWDED_MAX)
 		cf_index_forget(share, index);
 	return 0;

@@ -61,7 +61,7 @@ struct cf_index {
 	struct cf_stamp stamp;		/* before the names were read */
 	bool aged;			/* the stamp proves they are all */
 	int64_t read_us;		/* when they were read */
-	unsigned asked;			/* since it is CF_CROWDED */
+	unsigned asked;			/* since CF_CROWDED or CF_DELTA */
 	uint32_t stale;			/* names that may be gone */
 	size_t memory;			/* as counted in the share */
 
@@ -162,6 +162,10 @@ void cf_index_trim(struct cf_share *share);
 
 /* Free the names of one that cache.db holds; under shard.lock. */
 bool cf_index_shrink(struct cf_share *share, struct cf_index *index);
+/* Have all names in memory again: those that cache.db held under `row`.  Takes
+ * them if it returns true. */
+bool cf_index_grow(struct cf_share *share, struct cf_index *index,
+		   int64_t row, struct cf_names *names);
 /* A change that the watch reported. */
 void cf_index_change(struct cf_share *share, struct cf_index *index,
 		     enum cf_change change, const char *name, size_t len);

@@ -23,6 +23,8 @@ enum {
 	RETRY_US = 10000,	/* the stamp is too young; then twice that... */
 	AHEAD_US = 2000000,	/* how long an fd is held, waiting */
 	TRIES = 8,
+	LOAD_ASKED = 2000,	/* questions, until it is worth it to load */
+	NAME_BYTES = 50,	/* in memory, about */
 	CROWD = 64,		/* names in a bucket, then all is written anew */
 };
 
@@ -61,6 +63,16 @@ cf_keep_call(struct cf_share *share)
 		share->calls.work(share->calls.arg);
 }
 
+/* A directory that is asked for often comes back into memory, if it fits.
+ * Under index->lock. */
+static bool
+wants_load(struct cf_share *share, const struct cf_index *index)
+{
+	return index->state == CF_DELTA && index->asked >= LOAD_ASKED &&
+	       share->memory + index->cached.n * NAME_BYTES <
+		       share->set.ram_max / 4 * 3;
+}
+
 bool
 cf_keep_wants(struct cf_share *share, struct cf_index *index)
 {
@@ -68,7 +80,8 @@ cf_keep_wants(struct cf_share *share, struct cf_index *index)
 	    index->fs != CF_FS_LOCAL)
 		return false;
 	if (index->cached.row)
-		return index->journal.n || index->journal.lost;
+		return index->journal.n || index->journal.lost ||
+		       wants_load(share, index);
 	return index->state == CF_FULL &&
 	       index->names.n >= share->set.persist_min;
 }
@@ -345,6 +358,28 @@ write_one(struct cf_share *share, const struct cf_keep *keep)
 	return err;
 }
 
+static void
+load_one(struct cf_share *share, struct cf_index *index)
+{
+	struct cf_names names = { 0 };
+	struct cf_cached cached;
+	bool load;
+
+	pthread_mutex_lock(&index->lock);
+	load = wants_load(share, index);
+	cached = index->cached;
+	pthread_mutex_unlock(&index->lock);
+	if (!load)
+		return;
+	if (cf_cache_load(share->cache, &cached, &names) ||
+	    !cf_index_grow(share, index, cached.row, &names)) {
+		pthread_mutex_lock(&index->lock);
+		index->asked = 0;
+		pthread_mutex_unlock(&index->lock);
+		cf_names_fini(&names);
+	}
+}
+
 /* ------------------------------------------------------------------ */
 
 static void
@@ -353,6 +388,7 @@ write_due(struct cf_share *share)
 	struct cf_keep keep;
 
 	while (take_keep(share, false, &keep)) {
+		load_one(share, keep.index);
 		if (write_one(share, &keep) != -EAGAIN ||
 		    ++keep.tries > TRIES) {
 			release(&keep);

@@ -104,6 +104,9 @@ int conf_read_time(const char *text, uint64_t *us);
 uid_t conf_user_number(const char *user);
 gid_t conf_group_number(const char *group);
 
+/* The name of capability number `cap`, as modcaps has it. */
+const char *conf_cap_name(unsigned cap);
+
 /*
  * A tag as it stands in a path: bytes up to 0x20, '%' and '/' become %XX.
  * Returns an allocated string or NULL.

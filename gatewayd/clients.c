@@ -126,7 +126,8 @@ status_share(struct share *share, struct evbuffer *out)
 	if (share->conf->comment[0])
 		evbuffer_add_printf(out, "comment %s\n", share->conf->comment);
 	evbuffer_add_printf(out, "path %s\n", share->conf->path);
-	evbuffer_add_printf(out, "socket %s\n", share->conf->socket);
+	evbuffer_add_printf(out, "socket %s\n", share->sock.path ?
+			    share->sock.path : share->conf->socket);
 	evbuffer_add_printf(out, "trace %s\n",
 			    atomic_load(&t->tracing) ? "on" : "off");
 	evbuffer_add_printf(out, "sessions %u\n", share_sessions(share));

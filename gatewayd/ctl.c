@@ -146,7 +146,7 @@ do_write(struct client *c, struct request *r, char *why, size_t size)
 	if (!body)
 		return -ENOMEM;
 	err = tree_write(c->ctl->gw, r->path, r->text, body, why, size);
-	log_info("control: write %s %.200s: %s uid=%u pid=%d", r->path,
+	log_info("control: write %s %.200s: %.200s uid=%u pid=%d", r->path,
 		 r->text, err ? why : "done", c->peer.uid, (int)c->peer.pid);
 	if (!err)
 		reply_ok(c, body);
@@ -503,10 +503,21 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 	}
 }
 
+static int
+bind_socket(struct gw *gw, struct gw_socket *sock, char *why, size_t size)
+{
+	const struct conf_gateway *conf = &gw->conf->gateway;
+	int err;
+
+	if (activate_socket(gw, NULL, sock, &err))
+		return err;
+	return listen_unix(conf->control_socket, NULL, conf->control_group,
+			   conf->control_mode, false, sock, why, size);
+}
+
 int
 ctl_new(struct gw *gw, struct ctl **out, char *why, size_t size)
 {
-	const struct conf_gateway *conf = &gw->conf->gateway;
 	struct ctl *ctl = calloc(1, sizeof(*ctl));
 	int err;
 
@@ -514,8 +525,7 @@ ctl_new(struct gw *gw, struct ctl **out, char *why, size_t size)
 		return -ENOMEM;
 	ctl->gw = gw;
 	TAILQ_INIT(&ctl->clients);
-	err = listen_unix(conf->control_socket, NULL, conf->control_group,
-			  conf->control_mode, false, &ctl->sock, why, size);
+	err = bind_socket(gw, &ctl->sock, why, size);
 	if (err) {
 		free(ctl);
 		return err;
@@ -539,6 +549,8 @@ ctl_apply(struct ctl *ctl)
 {
 	const struct conf_gateway *conf = &ctl->gw->conf->gateway;
 
+	if (ctl->sock.inherited)
+		return 0;
 	return listen_own(ctl->sock.path, NULL, conf->control_group,
 			  conf->control_mode);
 }

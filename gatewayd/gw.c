@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STOP_MARGIN_US 5000000	/* to end what has been drained */
+
 uint64_t
 now_us(void)
 {
@@ -145,12 +147,18 @@ gw_fini(struct gw *gw)
 			event_free(gw->signals[i]);
 	if (gw->stop_timer)
 		event_free(gw->stop_timer);
+	if (gw->watchdog)
+		event_free(gw->watchdog);
 	if (gw->mail_event)
 		event_free(gw->mail_event);
 	if (gw->mail_fd >= 0)
 		close(gw->mail_fd);
+	/* Bufferevents end in the loop; let those that were freed do so. */
+	if (gw->base)
+		event_base_loop(gw->base, EVLOOP_NONBLOCK);
 	if (gw->base)
 		event_base_free(gw->base);
+	activate_fini(gw);
 	pthread_mutex_destroy(&gw->mail_lock);
 }
 
@@ -194,7 +202,10 @@ gw_stop(struct gw *gw, int status)
 		return;
 	gw->stopping = true;
 	gw->exit_status = status;
-	notify_systemd("STOPPING=1\nSTATUS=Waiting for requests to end");
+	/* Whatever TimeoutStopSec= is, drain_timeout counts. */
+	notify_systemd("STOPPING=1\nSTATUS=Waiting for requests to end\n"
+		       "EXTEND_TIMEOUT_USEC=%llu",
+		       (unsigned long long)us + STOP_MARGIN_US);
 	gw->stop_timer = evtimer_new(gw->base, on_stop_timeout, gw);
 	if (gw->stop_timer)
 		evtimer_add(gw->stop_timer, &tv);

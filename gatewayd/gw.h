@@ -28,6 +28,7 @@
 #include "gatewayd/opstats.h"
 #include "vhost/vhost.h"
 
+struct activation;
 struct ctl;
 struct gw;
 struct job;
@@ -49,8 +50,10 @@ struct gw {
 	TAILQ_HEAD(, share) shares;
 	struct pool *pool;
 	struct ctl *ctl;
+	struct activation *activation;	/* sockets of the service manager, or NULL */
 	struct event *signals[3];
 	struct event *stop_timer;
+	struct event *watchdog;		/* or NULL: nobody watches */
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
 	int exit_status;
@@ -79,6 +82,7 @@ struct gw {
 struct gw_socket {
 	int fd;				/* -1 when not listening */
 	char *path;
+	bool inherited;			/* name, owner and mode are not ours */
 	dev_t dev;			/* of the name: is it still ours? */
 	ino_t ino;
 };
@@ -153,6 +157,7 @@ struct qthread {
 	pthread_mutex_t lock;
 	struct vh_queue *hiprio;	/* under lock: also to be served, or NULL */
 	bool stop;			/* under lock */
+	bool drop;			/* under lock: say that hiprio is given back */
 	atomic_bool attention;		/* one of the above has changed */
 };
 
@@ -298,14 +303,32 @@ int listen_unix(const char *path, const char *user, const char *group,
 		size_t size);
 /* Close it and remove its name, unless that is somebody else's by now. */
 void listen_close(struct gw_socket *sock);
-/* Bind the socket of `conf`; it may replace one that the share `old` has. */
-int share_bind(const struct conf_share *conf, const struct share *old,
-	       struct gw_socket *sock, char *why, size_t size);
+/*
+ * Bind the socket of `conf`, or take the one that the service manager made for
+ * its tag.  It may replace one that the share `old` has.
+ */
+int share_bind(struct gw *gw, const struct conf_share *conf,
+	       const struct share *old, struct gw_socket *sock, char *why,
+	       size_t size);
 int share_accept(struct share *share);	/* begin to; sock is bound */
 void share_unlisten(struct share *share);
 /* Give owner and mode of `conf` to the socket that is there. */
 int listen_own(const char *path, const char *user, const char *group,
 	       unsigned mode);
+
+/* ---- activate.c: sockets of the service manager ---- */
+/*
+ * Keep those named "ctl" or by a tag of gw->conf, close others with a
+ * warning.  0 or -ENOMEM.
+ */
+int activate(struct gw *gw);
+void activate_fini(struct gw *gw);
+/*
+ * A duplicate of the one for `tag`, NULL = the control socket, in *sock; or
+ * *err is why not.  False if there is none.
+ */
+bool activate_socket(struct gw *gw, const char *tag, struct gw_socket *sock,
+		     int *err);
 
 /* ---- session.c ---- */
 int session_start(struct share *share, int fd, const struct ucred *peer);
@@ -360,10 +383,13 @@ void pool_share_init(struct share *share);
 
 /* ---- privs.c ---- */
 void privs_raise_nofile(uint64_t want);
-int privs_drop(void);
+/* Keep what serving needs, more or less what `mod` says. */
+int privs_drop(const struct conf_caps *mod);
 
 /* ---- notify.c ---- */
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* From now on tell systemd twice in $WATCHDOG_USEC that the loop runs. */
+int notify_watchdog(struct gw *gw);
 
 /* ---- ctl.c, tree.c, stats.c ---- */
 int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);

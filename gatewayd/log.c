@@ -56,8 +56,8 @@ log_set_level(enum conf_log level)
 }
 
 /* Is standard error the journal?  systemd.exec(5), $JOURNAL_STREAM. */
-static bool
-is_journal(void)
+bool
+log_is_journal(void)
 {
 	const char *env = getenv("JOURNAL_STREAM");
 	unsigned long long dev, ino;
@@ -111,7 +111,7 @@ vlog(enum conf_log level, unsigned skipped, const char *fmt, va_list ap)
 			 " (%u like it not shown)", skipped);
 	clean(text);
 	keep(level, text);
-	if (is_journal())
+	if (log_is_journal())
 		n = snprintf(line, sizeof(line), "<%d>%s\n",
 			     levels[level].priority, text);
 	else
@@ -135,6 +135,30 @@ DEFINE_LOG(log_error, CONF_LOG_ERROR)
 DEFINE_LOG(log_warn, CONF_LOG_WARN)
 DEFINE_LOG(log_info, CONF_LOG_INFO)
 DEFINE_LOG(log_debug, CONF_LOG_DEBUG)
+
+/* conf_load() says which is which: "FILE:LINE: warning: ...". */
+static enum conf_log
+level_of(const char *line, size_t n)
+{
+	static const char mark[] = ": warning: ";
+
+	return memmem(line, n, mark, sizeof(mark) - 1) ? CONF_LOG_WARN :
+							 CONF_LOG_ERROR;
+}
+
+void
+log_messages(const char *prefix, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (level_of(text, n) == CONF_LOG_WARN)
+			log_warn("%s%.*s", prefix, (int)n, text);
+		else
+			log_error("%s%.*s", prefix, (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
 
 static uint64_t
 clock_us(void)

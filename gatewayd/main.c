@@ -126,14 +126,16 @@ parse_args(int argc, char **argv, struct args *a)
 	return err;
 }
 
-/* Everything said about the configuration goes to standard error. */
+/* What is said about the configuration goes to standard error, as it is. */
 static int
 load(struct args *a, struct conf **conf)
 {
 	char *messages = NULL;
 	int err = conf_load(&a->source, conf, &messages);
 
-	if (messages)
+	if (messages && a->action == RUN && log_is_journal())
+		log_messages("", messages);
+	else if (messages)
 		fputs(messages, stderr);
 	free(messages);
 	return err;
@@ -186,6 +188,7 @@ set_signals(void)
 
 	sigaction(SIGUSR1, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a guest's write beyond RLIMIT_FSIZE */
 }
 
 /* 0 or an exit status. */
@@ -204,15 +207,19 @@ start(struct gw *gw, struct args *a)
 	err = lines_new(LOG_KEPT, &gw->log);
 	if (!err) {
 		log_keep(gw->log);
-		err = vh_sigbus_init();
+		err = activate(gw);
 	}
+	if (!err)
+		err = vh_sigbus_init();
 	if (!err)
 		err = gw_init(gw);
 	if (!err)
 		err = pool_new(gw, gw->conf->gateway.thread_pool_size,
 			       &gw->pool);
 	if (!err)
-		err = privs_drop();
+		err = privs_drop(&gw->conf->gateway.caps);
+	if (!err)
+		err = notify_watchdog(gw);
 	if (!err)
 		err = ctl_new(gw, &gw->ctl, why, sizeof(why));
 	if (err) {

@@ -238,10 +238,12 @@ queue_stop(void *ctx, struct vh_queue *q)
 		return;
 	}
 	pthread_mutex_lock(&t->lock);
-	if (t->queue == q)
+	if (t->queue == q) {
 		t->stop = true;
-	else
+	} else {
 		t->hiprio = NULL;
+		t->drop = true;
+	}
 	pthread_mutex_unlock(&t->lock);
 	qthread_attend(t);
 	arm_stop_timer(sq);

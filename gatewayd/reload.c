@@ -177,17 +177,8 @@ carry_out(struct plan *p)
 }
 
 static int
-failed(struct gw *gw, bool dry, int err)
-{
-	if (!dry) {
-		gw->reloads.bad++;
-		gw->reloads.failed = true;
-	}
-	return err;
-}
-
-int
-reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
+try_reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
+	   size_t size)
 {
 	struct plan p = { .gw = gw, .out = out, .dry = dry };
 	char *messages = NULL;
@@ -200,7 +191,7 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 	if (err) {
 		snprintf(why, size, "%s", messages ? messages : strerror(-err));
 		free(messages);
-		return failed(gw, dry, err);
+		return err;
 	}
 	free(messages);
 	err = make_plan(&p, conf, why, size);
@@ -209,7 +200,7 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 			snprintf(why, size, "%s", strerror(-err));
 		drop_plan(&p);
 		conf_free(conf);
-		return err ? failed(gw, dry, err) : 0;
+		return err;
 	}
 	old = gw->conf;
 	gw->conf = conf;
@@ -224,25 +215,33 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 	return 0;
 }
 
+int
+reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
+{
+	int err = try_reload(gw, dry, out, why, size);
+
+	if (err && !dry) {
+		gw->reloads.bad++;
+		gw->reloads.failed = true;
+		log_messages("reload: ", why[0] ? why : strerror(-err));
+		log_error("reload failed; the old configuration is kept");
+		notify_systemd("STATUS=Reload failed, running the old "
+			       "configuration");
+	}
+	return err;
+}
+
 void
 reload_on_signal(struct gw *gw)
 {
 	struct evbuffer *out = evbuffer_new();
-	char why[8192] = "", *line;
-	int err;
+	char why[8192] = "";
 
 	if (!out)
 		return;
 	notify_systemd("RELOADING=1\nMONOTONIC_USEC=%llu",
 		       (unsigned long long)now_us());
-	err = reload(gw, false, out, why, sizeof(why));
+	reload(gw, false, out, why, sizeof(why));
 	notify_systemd("READY=1");
-	if (err) {
-		for (line = strtok(why, "\n"); line; line = strtok(NULL, "\n"))
-			log_error("reload: %s", line);
-		log_error("reload failed; the old configuration is kept");
-		notify_systemd("STATUS=Reload failed, running the old "
-			       "configuration");
-	}
 	evbuffer_free(out);
 }

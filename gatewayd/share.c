@@ -102,7 +102,8 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 	if (share && share_is_wanted(conf, old)) {
 		err = fs_share_new(conf, &share->fs, why, size);
 		if (!err)
-			err = share_bind(conf, old, &share->sock, why, size);
+			err = share_bind(gw, conf, old, &share->sock, why,
+					 size);
 	} else if (share) {
 		err = 0;
 	}
@@ -133,7 +134,7 @@ share_commit(struct share *share, struct share *old)
 		log_error("%s: out of memory", c->tag);
 	else
 		log_info("%s: listening path=%s socket=%s", c->tag, c->path,
-			 c->socket);
+			 share->sock.path);
 }
 
 void
@@ -174,10 +175,10 @@ rebind(struct share *share, const struct conf_share *conf,
        struct gw_socket *sock, char *why, size_t size)
 {
 	sock->fd = -1;
-	if (!share_is_wanted(conf, share))
+	if (!share_is_wanted(conf, share) || share->sock.inherited)
 		return 0;
 	if (share->sock.fd < 0 || strcmp(share->conf->socket, conf->socket))
-		return share_bind(conf, share, sock, why, size);
+		return share_bind(share->gw, conf, share, sock, why, size);
 	return listen_own(conf->socket, conf->socket_user, conf->socket_group,
 			  conf->socket_mode);
 }

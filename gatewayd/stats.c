@@ -118,7 +118,8 @@ json_share(struct json *j, const char *key, struct share *share)
 	json_str(j, "tag", share->conf->tag);
 	json_str(j, "state", share_state(share));
 	json_str(j, "path", share->conf->path);
-	json_str(j, "socket", share->conf->socket);
+	json_str(j, "socket", share->sock.path ? share->sock.path :
+		 share->conf->socket);
 	json_bool(j, "trace", atomic_load(&share->tag->tracing));
 	for (const struct share_value *r = share_values; r->name; r++)
 		json_uint(j, r->name, r->get(&v));

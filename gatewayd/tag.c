@@ -89,7 +89,8 @@ replace(struct share *share, char *why, size_t size)
 static int
 listen_again(struct share *share, char *why, size_t size)
 {
-	int err = share_bind(share->conf, share, &share->sock, why, size);
+	int err = share_bind(share->gw, share->conf, share, &share->sock, why,
+			     size);
 
 	if (!err)
 		err = share_accept(share);

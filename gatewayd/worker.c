@@ -319,15 +319,16 @@ static bool
 attend(struct qthread *t, struct vh_queue **hiprio)
 {
 	struct session *s = t->session;
-	struct vh_queue *had = *hiprio;
-	bool stop;
+	bool stop, drop;
 
 	atomic_store(&t->attention, false);
 	pthread_mutex_lock(&t->lock);
 	*hiprio = t->hiprio;
 	stop = t->stop;
+	drop = t->drop;
+	t->drop = false;
 	pthread_mutex_unlock(&t->lock);
-	if (had && !*hiprio)
+	if (drop)
 		gw_post(s->share->gw, &s->queue[0].dropped);
 	return !stop;
 }

@@ -501,7 +501,25 @@ test_shrink(void)
 	is_int(wrong, 0, "shrunk: right answers");
 	is_int(stats_of(share).scans, 2, "shrunk: not read again");
 	stop();
+
+	/* Asked for often, and memory is there again. */
 	set.ram_max = 64 << 20;
+	fill_cache();
+	start();
+	for (int i = 0; i < 4; i++)
+		wrong += wrong_answers(dir_fd, 0, NAMES, 1);
+	work();
+	cf_share_info(share, &info);
+	ok(info.memory > 10000, "grown to %llu bytes",
+	   (unsigned long long)info.memory);
+	wrong += wrong_answers(dir_fd, 0, NAMES, 1);
+	touch(dir_fd, "Added");
+	wrong += strcmp(find(share, dir_fd, "ADDED"), "Added") != 0;
+	unlinkat(dir_fd, "Added", 0);
+	wrong += strcmp(find(share, dir_fd, "ADDED"), "") != 0;
+	is_int(wrong, 0, "grown: right answers");
+	is_int(stats_of(share).scans, 0, "grown: not read again");
+	stop();
 	close(other);
 }
 

@@ -357,7 +357,6 @@ run(const char *how, const char *where, unsigned watches, bool cache,
 	}
 	if (cache) {
 		set.cache_dir = cache_dir;
-		set.ram_max = 1000;
 		set.settle_us = 0;
 	}
 	share = new_share(&set, NULL);

@@ -68,11 +68,11 @@ uninstall-local:
 	rmdir '$(DESTDIR)$(sysconfdir)/gatewayd/conf.d' \
 		'$(DESTDIR)$(sysconfdir)/gatewayd' 2>/dev/null || :
 
-daemon_tests = tests/test-daemon-args.sh tests/test-daemon-control.sh \
+daemon_scripts = tests/test-daemon-args.sh tests/test-daemon-control.sh \
 	tests/test-daemon-service.sh tests/test-daemon-reload.sh \
 	tests/test-daemon-activate.sh tests/test-daemon-caps.sh \
 	tests/test-daemon-unit.sh
-TESTS += $(daemon_tests)
-EXTRA_DIST += $(daemon_tests)
+TESTS += $(daemon_scripts)
+EXTRA_DIST += $(daemon_scripts)
 check_PROGRAMS += tests/launch
 tests_launch_SOURCES = tests/launch.c

@@ -4,6 +4,10 @@
  * shares, bounded; no share holds more than a quarter of it, so that a hung
  * disk below one share leaves threads to the others.
  *
+ * A request may also wait for another guest's lock (FS_PARKED).  Then its job
+ * sleeps, without a thread, until fuse/ resumes it or its time comes; one idle
+ * thread watches the time.
+ *
  * A job owns private copies of the request and of the room for the reply: the
  * guest memory of a request that hangs can be taken away (vh_chain_finish()).
  */
@@ -27,6 +31,13 @@ struct job {
 	struct vh_chain chain;	/* iov is the job's copy */
 	struct iovec in, out;	/* private */
 	unsigned flags;
+
+	/* A request that waits for something else than a disk. */
+	TAILQ_ENTRY(job) sleeper;
+	struct fs_wait *wait;
+	uint64_t wake_us;
+	bool asleep;		/* under the lock: in pool.asleep */
+	bool resumed;		/* under the lock: before it fell asleep */
 };
 
 struct pool {
@@ -35,6 +46,8 @@ struct pool {
 	pthread_cond_t work;	/* a job waits, or quit */
 	pthread_cond_t room;	/* a share may submit again; a thread ended */
 	TAILQ_HEAD(, share) ready;	/* shares with a job that may run */
+	TAILQ_HEAD(, job) asleep;
+	uint64_t wake_us;	/* when to look at them; 0 = none is there */
 	unsigned size, nthreads, nidle, per_share, waiting;
 	bool quit;
 };
@@ -78,7 +91,10 @@ take_job(struct pool *p)
 	return job;
 }
 
-static void
+static void job_resume(void *cookie);
+
+/* False: it is not answered yet. */
+static bool
 run_job(struct job *job, struct fs_thread *ft)
 {
 	struct session *s = job->session;
@@ -92,6 +108,9 @@ run_job(struct job *job, struct fs_thread *ft)
 		.out_len = job->out.iov_len,
 		.flags = job->flags | FS_MAY_BLOCK,
 		.counters = &counters,
+		.resume = job_resume,
+		.cookie = job,
+		.wait = job->wait,
 	};
 	ssize_t n;
 
@@ -101,8 +120,12 @@ run_job(struct job *job, struct fs_thread *ft)
 	pthread_mutex_lock(&s->share->lock);
 	fs_counters_add(&s->share->past, &counters);
 	pthread_mutex_unlock(&s->share->lock);
-	vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
-			n > 0 ? (size_t)n : 0);
+	job->wait = req.wait;
+	job->wake_us = req.wake_us;
+	if (n != FS_PARKED)
+		vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
+				n > 0 ? (size_t)n : 0);
+	return n != FS_PARKED;
 }
 
 static void
@@ -120,19 +143,108 @@ finish_job(struct pool *p, struct job *job)
 	session_job_end(s, index);	/* s and share may be gone after this */
 }
 
-/* Under the lock.  False when this thread has nothing to do any more. */
+/* Under the lock: another thread if all are busy. */
+static void grow(struct pool *p);
+
+/* Under the lock. */
+static void
+enqueue(struct pool *p, struct job *job)
+{
+	struct share *share = job->session->share;
+
+	STAILQ_INSERT_TAIL(&share->jobs, job, link);
+	share->njobs++;
+	p->waiting++;
+	make_ready(p, share);
+	grow(p);
+}
+
+/* ---- requests that sleep ---- */
+
+static void
+fall_asleep(struct pool *p, struct job *job)
+{
+	struct share *share = job->session->share;
+
+	pthread_mutex_lock(&p->lock);
+	share->nrunning--;
+	make_ready(p, share);
+	if (job->resumed) {
+		job->resumed = false;
+		enqueue(p, job);
+	} else {
+		job->asleep = true;
+		TAILQ_INSERT_TAIL(&p->asleep, job, sleeper);
+		if (!p->wake_us || job->wake_us < p->wake_us)
+			p->wake_us = job->wake_us;
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Under the lock. */
+static void
+wake_up(struct pool *p, struct job *job)
+{
+	TAILQ_REMOVE(&p->asleep, job, sleeper);
+	job->asleep = false;
+	enqueue(p, job);
+}
+
+/* Any thread; what it waits for has happened. */
+static void
+job_resume(void *cookie)
+{
+	struct job *job = cookie;
+	struct pool *p = job->session->share->gw->pool;
+
+	pthread_mutex_lock(&p->lock);
+	if (job->asleep)
+		wake_up(p, job);
+	else
+		job->resumed = true;
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Under the lock: those whose time has come. */
+static void
+wake_sleepers(struct pool *p)
+{
+	struct job *job, *next;
+	uint64_t now;
+
+	if (!p->wake_us || (now = now_us()) < p->wake_us)
+		return;
+	p->wake_us = 0;
+	for (job = TAILQ_FIRST(&p->asleep); job; job = next) {
+		next = TAILQ_NEXT(job, sleeper);
+		if (job->wake_us <= now)
+			wake_up(p, job);
+		else if (!p->wake_us || job->wake_us < p->wake_us)
+			p->wake_us = job->wake_us;
+	}
+}
+
+/* Under the lock.  False when this thread has nothing to do any more; one
+ * stays to watch the time. */
 static bool
 wait_for_job(struct pool *p)
 {
-	struct timespec until;
-	int err;
+	uint64_t now = now_us(), until = now + IDLE_S * 1000000ull;
+	struct timespec ts;
+	bool timed_out;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += IDLE_S;
+	if (p->wake_us && p->wake_us < until)
+		until = p->wake_us > now ? p->wake_us : now;
+	ts.tv_sec = (time_t)(until / 1000000);
+	ts.tv_nsec = (long)(until % 1000000 * 1000);
 	p->nidle++;
-	err = pthread_cond_timedwait(&p->work, &p->lock, &until);
+	timed_out = pthread_cond_timedwait(&p->work, &p->lock, &ts) ==
+		    ETIMEDOUT;
 	p->nidle--;
-	return !p->quit && (err != ETIMEDOUT || !TAILQ_EMPTY(&p->ready));
+	if (p->quit)
+		return false;
+	return !timed_out || !TAILQ_EMPTY(&p->ready) ||
+	       (!TAILQ_EMPTY(&p->asleep) && !p->nidle);
 }
 
 static void *
@@ -145,14 +257,19 @@ pool_main(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	while (go_on) {
+		wake_sleepers(p);
 		job = take_job(p);
 		if (!job) {
 			go_on = wait_for_job(p);
 			continue;
 		}
+		if (p->wake_us)
+			grow(p);	/* somebody must watch the time */
 		pthread_mutex_unlock(&p->lock);
-		run_job(job, ft);
-		finish_job(p, job);
+		if (run_job(job, ft))
+			finish_job(p, job);
+		else
+			fall_asleep(p, job);
 		pthread_mutex_lock(&p->lock);
 	}
 	p->nthreads--;
@@ -163,7 +280,6 @@ pool_main(void *arg)
 	return NULL;
 }
 
-/* Under the lock: another thread if all are busy. */
 static void
 grow(struct pool *p)
 {
@@ -225,6 +341,8 @@ job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
 	job->out.iov_base = buf + in;
 	job->out.iov_len = out;
 	job->flags = req->flags;
+	job->wait = NULL;
+	job->asleep = job->resumed = false;
 	return job;
 }
 
@@ -258,11 +376,7 @@ pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
 	session_job_begin(s, vh_queue_index(q));
 	pthread_mutex_lock(&p->lock);
 	wait_for_room(p, share, stop);
-	STAILQ_INSERT_TAIL(&share->jobs, job, link);
-	share->njobs++;
-	p->waiting++;
-	make_ready(p, share);
-	grow(p);
+	enqueue(p, job);
 	pthread_mutex_unlock(&p->lock);
 	return 0;
 }
@@ -271,6 +385,7 @@ int
 pool_new(struct gw *gw, unsigned size, struct pool **out)
 {
 	struct pool *p = calloc(1, sizeof(*p));
+	pthread_condattr_t attr;
 
 	if (!p)
 		return -ENOMEM;
@@ -278,8 +393,12 @@ pool_new(struct gw *gw, unsigned size, struct pool **out)
 	p->size = size ? size : POOL_SIZE;
 	p->per_share = p->size >= 8 ? p->size / 4 : (p->size + 1) / 2;
 	TAILQ_INIT(&p->ready);
+	TAILQ_INIT(&p->asleep);
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->work, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->work, &attr);
+	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&p->room, NULL);
 	*out = p;
 	return 0;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/caps.h"
 #include "conf/load.h"
 #include "conf/xattrmap.h"
 
@@ -267,6 +268,7 @@ struct conf_whole *
 conf_build(struct conf_loader *l)
 {
 	struct conf_whole *whole = calloc(1, sizeof(*whole));
+	char why[CONF_WHY];
 
 	if (!whole)
 		goto no_memory;
@@ -275,6 +277,8 @@ conf_build(struct conf_loader *l)
 		goto free_whole;
 	whole->conf.gateway.admin_gid =
 		conf_group_number(whole->conf.gateway.admin_group);
+	conf_caps_scan(whole->conf.gateway.modcaps, &whole->conf.gateway.caps,
+		       why);
 	whole->defaults = new_box(l, &l->defaults, NULL, NULL);
 	if (!whole->defaults || !build_shares(l, whole))
 		goto free_whole;

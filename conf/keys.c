@@ -24,6 +24,7 @@
 #define PATH(s, f)	.type = CONF_PATH, .off = FIELD(s, f, char *)
 #define USER(s, f)	.type = CONF_USER, .off = FIELD(s, f, char *)
 #define GROUP(s, f)	.type = CONF_GROUP, .off = FIELD(s, f, char *)
+#define CAPS(s, f)	.type = CONF_CAPS, .off = FIELD(s, f, char *)
 #define BOOL(s, f)	.type = CONF_BOOL, .off = FIELD(s, f, bool)
 #define UINT(s, f)	.type = CONF_UINT, .off = FIELD(s, f, unsigned)
 #define MODE(s, f)	.type = CONF_MODE, .off = FIELD(s, f, unsigned), \
@@ -140,9 +141,22 @@ const struct conf_key conf_keys[] = {
 	{ .name = "rlimit_nofile", GATEWAY, NUMBER(conf_gateway, rlimit_nofile),
 	  .def = "1048576", .max = 1 << 30, .reload = CONF_RESTART,
 	  .help = "Open files to ask the kernel for; 0 leaves the limit as it is." },
+	{ .name = "modcaps", GATEWAY, CAPS(conf_gateway, modcaps),
+	  .def = "", .reload = CONF_RESTART,
+	  .help = "Capabilities to keep or to give up at start, as in "
+		  "+sys_admin:-mknod; see capabilities(7).  None can be kept that "
+		  "the service manager did not give." },
 	{ .name = "drain_timeout", GATEWAY, TIME(conf_gateway, drain_timeout_us),
 	  .def = "10s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
 	  .help = "How long a stop waits for requests in flight." },
+	{ .name = "slow_request", GATEWAY, TIME(conf_gateway, slow_request_us),
+	  .def = "1s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "A request that took at least this long, waiting included, is "
+		  "logged and counted as slow; 0 = never." },
+	{ .name = "hung_request", GATEWAY, TIME(conf_gateway, hung_request_us),
+	  .def = "60s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "A request that is still not answered after this long counts as "
+		  "hung; 0 = never." },
 	{ .name = "include", GATEWAY, .type = CONF_FILES,
 	  .def = "", .reload = CONF_LIVE,
 	  .help = "One more configuration file, or a glob pattern, to be read after "
@@ -194,6 +208,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "readonly", .alias = { "read_only" }, SHARE,
 	  BOOL(conf_share, readonly), .def = "no", .reload = CONF_LIVE,
 	  .help = "Refuse every change." },
+	{ .name = "trace", SHARE, BOOL(conf_share, trace), .def = "no",
+	  .reload = CONF_LIVE,
+	  .help = "Keep a line for each request and each reply, for who watches "
+		  "shares/TAG/trace in the control tree." },
 	{ .name = "guest", SHARE, CHOICE(conf_share, guest, guests),
 	  .def = "auto", .reload = CONF_NEXT,
 	  .help = "Which client is spoken to; auto tells them apart." },

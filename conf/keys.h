@@ -20,6 +20,7 @@ enum conf_type {
 	CONF_PATH,		/* char *, absolute, without "." and "//" */
 	CONF_USER,		/* char *, "" or a user that exists */
 	CONF_GROUP,		/* char *, "" or a group that exists */
+	CONF_CAPS,		/* char *, +NAME and -NAME of capabilities */
 	CONF_BOOL,		/* bool */
 	CONF_UINT,		/* unsigned */
 	CONF_MODE,		/* unsigned, octal */

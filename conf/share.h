@@ -109,6 +109,7 @@ struct conf_share {
 	bool advertise_tag;	/* offer VHOST_USER_PROTOCOL_F_CONFIG */
 	uint64_t poll_us;	/* longest look at a ring before sleeping */
 
+	bool trace;		/* from the start; switched by the control file */
 	bool readonly;
 	unsigned guest;		/* enum conf_guest */
 	unsigned cache;		/* enum conf_cache */
@@ -134,6 +135,12 @@ struct conf_share {
 	unsigned refs;
 };
 
+/* Sets of capabilities(7): bit n is capability number n. */
+struct conf_caps {
+	uint64_t add;		/* kept besides those that serving needs */
+	uint64_t drop;		/* given up at start */
+};
+
 /* The daemon itself: section [gateway]. */
 struct conf_gateway {
 	char *socket_dir;
@@ -148,7 +155,11 @@ struct conf_gateway {
 	unsigned poll_max;	/* threads that poll at one time; 0 = half the CPUs */
 	bool poll_max_given;	/* "poll_max = 0" means never poll */
 	uint64_t rlimit_nofile;	/* 0 = leave as it is */
+	char *modcaps;		/* as written; "" = nothing */
+	struct conf_caps caps;	/* what it means */
 	uint64_t drain_timeout_us;	/* how long a stop waits for requests */
+	uint64_t slow_request_us;	/* longer ones are logged; 0 = none */
+	uint64_t hung_request_us;	/* longer ones count as hung; 0 = none */
 };
 
 enum conf_log {

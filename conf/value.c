@@ -13,6 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "conf/caps.h"
 #include "conf/number.h"
 #include "conf/share.h"
 #include "conf/text.h"
@@ -139,12 +140,21 @@ check_group(const char *text, char *why)
 	return text[0] ? find_group(text, &gid, why) : 0;
 }
 
+static int
+check_caps(const char *text, char *why)
+{
+	struct conf_caps caps;
+
+	return conf_caps_scan(text, &caps, why);
+}
+
 /* The types that are strings. */
 static check_fn *const checks[CONF_NTYPES] = {
 	[CONF_STRING] = check_string,
 	[CONF_PATH] = check_path,
 	[CONF_USER] = check_user,
 	[CONF_GROUP] = check_group,
+	[CONF_CAPS] = check_caps,
 };
 
 /* uint64_t or int64_t, not unsigned */

@@ -263,15 +263,9 @@ reply(struct fs_ctx *c, ssize_t n)
 static void
 count(const struct fs_req *r)
 {
-	struct fs_counters *n = r->counters;
-	uint32_t op = r->opcode < FS_OPCODES ? r->opcode : 0;
-
-	fs_count(&n->requests, 1);
-	fs_count(&n->op[op], 1);
-	if (r->error) {
-		fs_count(&n->errors, 1);
-		fs_count(&n->op_errors[op], 1);
-	}
+	fs_count(&r->counters->requests, 1);
+	if (r->error)
+		fs_count(&r->counters->errors, 1);
 }
 
 /* The header, once and for all; -errno if there is nothing to answer. */
@@ -282,8 +276,9 @@ take_header(struct fs_ctx *c)
 
 	if (fs_iov_read(r->in, r->nin, 0, &c->h, sizeof(c->h)) < sizeof(c->h))
 		return -EINVAL;
-	r->opcode = c->h.opcode;
-	r->unique = c->h.unique;
+	__atomic_store_n(&r->opcode, c->h.opcode, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->unique, c->h.unique, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->nodeid, c->h.nodeid, __ATOMIC_RELAXED);
 	c->op = fs_op_get(c->h.opcode);
 	if (r->out_len < sizeof(struct fuse_out_header) &&
 	    !(c->op && (c->op->flags & FS_NOREPLY)))
@@ -308,8 +303,9 @@ fs_serve(struct fs_session *session, struct fs_thread *thread,
 	c.fd = c.fd2 = -1;
 	c.fh = NULL;
 	c.body = NULL;
-	req->opcode = 0;
-	req->unique = 0;
+	__atomic_store_n(&req->opcode, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&req->unique, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&req->nodeid, 0, __ATOMIC_RELAXED);
 	req->error = take_header(&c);
 	if (req->error) {
 		fs_count(&req->counters->malformed, 1);

@@ -25,8 +25,14 @@
 #define IDLE_S 10		/* a thread without work ends */
 
 struct job {
-	STAILQ_ENTRY(job) link;
+	union {
+		STAILQ_ENTRY(job) link;	/* while it waits */
+		TAILQ_ENTRY(job) run;	/* while it runs */
+	};
 	struct session *session;
+	uint64_t since;		/* taken off the ring */
+	uint64_t unique, nodeid;
+	uint32_t opcode;
 	struct vh_queue *queue;
 	struct vh_chain chain;	/* iov is the job's copy */
 	struct iovec in, out;	/* private */
@@ -36,6 +42,7 @@ struct job {
 	TAILQ_ENTRY(job) sleeper;
 	struct fs_wait *wait;
 	uint64_t wake_us;
+	bool slept;		/* its age says nothing about us */
 	bool asleep;		/* under the lock: in pool.asleep */
 	bool resumed;		/* under the lock: before it fell asleep */
 };
@@ -56,6 +63,7 @@ void
 pool_share_init(struct share *share)
 {
 	STAILQ_INIT(&share->jobs);
+	TAILQ_INIT(&share->running);
 }
 
 /* Under the lock: put the share in line if a job of it may run. */
@@ -85,10 +93,39 @@ take_job(struct pool *p)
 	STAILQ_REMOVE_HEAD(&share->jobs, link);
 	if (share->njobs-- == SHARE_WAITING)
 		pthread_cond_broadcast(&p->room);
+	TAILQ_INSERT_TAIL(&share->running, job, run);
 	p->waiting--;
 	share->nrunning++;
 	make_ready(p, share);
 	return job;
+}
+
+/* Counted with the time that it waited. */
+static void
+count_job(struct job *job, const struct fs_req *req, size_t len)
+{
+	struct session *s = job->session;
+	struct gw *gw = s->share->gw;
+	struct tag *tag = s->share->tag;
+	uint64_t slow = atomic_load(&gw->slow_ns);
+	uint64_t ns = gw_clock_ns(&gw->clock) - job->since;
+	struct op_done done = {
+		.opcode = req->opcode,
+		.error = req->error,
+		.bytes_in = job->in.iov_len,
+		.bytes_out = len,
+		.ns = ns,
+		.slow = slow && ns >= slow && !job->slept,
+	};
+
+	pthread_mutex_lock(&tag->lock);
+	fs_counters_add(&tag->past, req->counters);
+	op_count(&tag->past_ops, &done);
+	pthread_mutex_unlock(&tag->lock);
+	if (done.slow)
+		inflight_slow(s, req, ns);
+	if (atomic_load(&tag->tracing))
+		trace_reply(s, req, len, ns);
 }
 
 static void job_resume(void *cookie);
@@ -117,15 +154,14 @@ run_job(struct job *job, struct fs_thread *ft)
 	memset(&counters, 0, sizeof(counters));
 	n = fs_serve(s->fs, ft, &req);
 	fs_thread_relax(ft);
-	pthread_mutex_lock(&s->share->lock);
-	fs_counters_add(&s->share->past, &counters);
-	pthread_mutex_unlock(&s->share->lock);
 	job->wait = req.wait;
 	job->wake_us = req.wake_us;
-	if (n != FS_PARKED)
-		vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
-				n > 0 ? (size_t)n : 0);
-	return n != FS_PARKED;
+	if (n == FS_PARKED)
+		return false;
+	n = n > 0 ? n : 0;
+	count_job(job, &req, (size_t)n);
+	vh_chain_finish(job->queue, &job->chain, job->out.iov_base, (size_t)n);
+	return true;
 }
 
 static void
@@ -135,11 +171,12 @@ finish_job(struct pool *p, struct job *job)
 	struct share *share = s->share;
 	unsigned index = vh_queue_index(job->queue);
 
-	free(job);
 	pthread_mutex_lock(&p->lock);
+	TAILQ_REMOVE(&share->running, job, run);
 	share->nrunning--;
 	make_ready(p, share);
 	pthread_mutex_unlock(&p->lock);
+	free(job);
 	session_job_end(s, index);	/* s and share may be gone after this */
 }
 
@@ -167,8 +204,10 @@ fall_asleep(struct pool *p, struct job *job)
 	struct share *share = job->session->share;
 
 	pthread_mutex_lock(&p->lock);
+	TAILQ_REMOVE(&share->running, job, run);
 	share->nrunning--;
 	make_ready(p, share);
+	job->slept = true;
 	if (job->resumed) {
 		job->resumed = false;
 		enqueue(p, job);
@@ -341,8 +380,11 @@ job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
 	job->out.iov_base = buf + in;
 	job->out.iov_len = out;
 	job->flags = req->flags;
+	job->opcode = req->opcode;
+	job->unique = req->unique;
+	job->nodeid = req->nodeid;
 	job->wait = NULL;
-	job->asleep = job->resumed = false;
+	job->slept = job->asleep = job->resumed = false;
 	return job;
 }
 
@@ -365,13 +407,15 @@ wait_for_room(struct pool *p, struct share *share, atomic_bool *stop)
 
 int
 pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
-	    struct vh_chain *c, const struct fs_req *req, atomic_bool *stop)
+	    struct vh_chain *c, const struct fs_req *req, uint64_t since,
+	    atomic_bool *stop)
 {
 	struct share *share = s->share;
 	struct job *job = job_new(s, q, c, req);
 
 	if (!job)
 		return -ENOMEM;
+	job->since = since;
 	vh_chain_hold(q, &job->chain);
 	session_job_begin(s, vh_queue_index(q));
 	pthread_mutex_lock(&p->lock);
@@ -429,6 +473,41 @@ pool_free(struct pool *p)
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 	return true;
+}
+
+static void
+add_job(const struct job *job, int where, uint64_t now, struct inflight *list,
+	size_t max, size_t *n)
+{
+	if ((*n)++ >= max)
+		return;
+	list[*n - 1] = (struct inflight){
+		.session = job->session->id,
+		.queue = vh_queue_index(job->queue),
+		.opcode = job->opcode,
+		.unique = job->unique,
+		.nodeid = job->nodeid,
+		.age_ns = now > job->since ? now - job->since : 0,
+		.where = where,
+	};
+}
+
+void
+pool_inflight(struct pool *p, struct share *share, uint64_t now,
+	      struct inflight *list, size_t max, size_t *n)
+{
+	const struct job *job;
+
+	pthread_mutex_lock(&p->lock);
+	TAILQ_FOREACH(job, &share->running, run)
+		add_job(job, IN_POOL, now, list, max, n);
+	STAILQ_FOREACH(job, &share->jobs, link)
+		add_job(job, IN_WAITING, now, list, max, n);
+	TAILQ_FOREACH(job, &p->asleep, sleeper) {
+		if (job->session->share == share)
+			add_job(job, IN_LOCK, now, list, max, n);
+	}
+	pthread_mutex_unlock(&p->lock);
 }
 
 void

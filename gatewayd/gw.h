@@ -274,7 +274,7 @@ struct inflight {
 	uint64_t session, unique, nodeid, age_ns;
 	uint32_t opcode;
 	unsigned queue;
-	enum { IN_QUEUE, IN_POOL, IN_WAITING } where;
+	enum { IN_QUEUE, IN_POOL, IN_WAITING, IN_LOCK } where;
 };
 /* Those of a tag, allocated; -ENOMEM. */
 int inflight_list(struct share *share, struct inflight **list, size_t *n);

@@ -21,9 +21,11 @@ SYSTEM_TESTS += tests/system/mount-peer.sh
 EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
-daemon_tests = tests/test-daemon-messages
-check_PROGRAMS += $(daemon_tests)
-TESTS += $(daemon_tests)
-daemon_test_ldadd = tests/libguest.a vhost/libvhost.a
+whole_tests = tests/test-daemon-messages tests/test-daemon-rings
+check_PROGRAMS += $(whole_tests)
+TESTS += $(whole_tests)
+whole_test_ldadd = tests/libguest.a vhost/libvhost.a
 tests_test_daemon_messages_SOURCES = tests/test-daemon-messages.c tests/tap.h
-tests_test_daemon_messages_LDADD = $(daemon_test_ldadd)
+tests_test_daemon_messages_LDADD = $(whole_test_ldadd)
+tests_test_daemon_rings_SOURCES = tests/test-daemon-rings.c tests/tap.h
+tests_test_daemon_rings_LDADD = $(whole_test_ldadd)

@@ -21,9 +21,12 @@ SYSTEM_TESTS += tests/system/mount-peer.sh
 EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
-daemon_tests = tests/test-daemon-messages
+daemon_tests = tests/test-daemon-messages tests/test-daemon-stats
 check_PROGRAMS += $(daemon_tests)
 TESTS += $(daemon_tests)
 daemon_test_ldadd = tests/libguest.a vhost/libvhost.a
 tests_test_daemon_messages_SOURCES = tests/test-daemon-messages.c tests/tap.h
 tests_test_daemon_messages_LDADD = $(daemon_test_ldadd)
+tests_test_daemon_stats_SOURCES = tests/test-daemon-stats.c tests/tap.h
+tests_test_daemon_stats_LDADD = $(daemon_test_ldadd)
+EXTRA_DIST += tests/check-metrics.sh

@@ -226,6 +226,9 @@ void share_start(struct gw *gw, struct conf_share *conf);
 /* Take over settings that differ in live keys only. */
 int share_apply(struct share *share, struct conf_share *conf, char *why,
 		size_t size);
+/* Let go of the directory if it does not listen and has no guest: it can
+ * then be unmounted. */
+void share_rest(struct share *share);
 /* Stop listening; freed when its last guest has left. */
 void share_retire(struct share *share);
 void share_close(struct share *share);	/* listener gone, sessions ended */

@@ -76,3 +76,12 @@ TESTS += $(daemon_scripts)
 EXTRA_DIST += $(daemon_scripts)
 check_PROGRAMS += tests/launch
 tests_launch_SOURCES = tests/launch.c
+
+# The pieces of statistics, alone.
+check_PROGRAMS += tests/test-stats
+TESTS += tests/test-stats
+tests_test_stats_SOURCES = tests/test-stats.c tests/tap.h \
+	gatewayd/clock.c gatewayd/hist.c gatewayd/opstats.c gatewayd/lines.c \
+	gatewayd/json.c
+tests_test_stats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS)
+tests_test_stats_LDADD = fuse/libfuse.a $(LIBEVENT_LIBS)

@@ -22,7 +22,8 @@ EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
 whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
-	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl
+	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl \
+	tests/test-daemon-requests tests/test-daemon-guests
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -39,3 +40,7 @@ tests_test_daemon_trace_LDADD = $(whole_test_ldadd)
 tests_test_daemon_ctl_SOURCES = tests/test-daemon-ctl.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_ctl_LDADD = $(whole_test_ldadd)
+tests_test_daemon_requests_SOURCES = tests/test-daemon-requests.c tests/tap.h
+tests_test_daemon_requests_LDADD = $(whole_test_ldadd)
+tests_test_daemon_guests_SOURCES = tests/test-daemon-guests.c tests/tap.h
+tests_test_daemon_guests_LDADD = $(whole_test_ldadd)

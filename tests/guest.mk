@@ -22,7 +22,8 @@ EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
 daemon_tests = tests/test-daemon-messages tests/test-daemon-stats \
-	tests/test-daemon-trace tests/test-daemon-ctl
+	tests/test-daemon-trace tests/test-daemon-ctl tests/test-daemon-clients \
+	tests/test-daemon-hung
 check_PROGRAMS += $(daemon_tests)
 TESTS += $(daemon_tests)
 daemon_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -37,3 +38,9 @@ tests_test_daemon_trace_LDADD = $(daemon_test_ldadd)
 tests_test_daemon_ctl_SOURCES = tests/test-daemon-ctl.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_ctl_LDADD = $(daemon_test_ldadd)
+tests_test_daemon_clients_SOURCES = tests/test-daemon-clients.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_clients_LDADD = $(daemon_test_ldadd)
+tests_test_daemon_hung_SOURCES = tests/test-daemon-hung.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_hung_LDADD = $(daemon_test_ldadd)

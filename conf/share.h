@@ -41,6 +41,12 @@ enum conf_handles {
 	CONF_HANDLES_MANDATORY,
 };
 
+/* locks = */
+enum conf_locks {
+	CONF_LOCKS_LOCAL,	/* each guest keeps its own */
+	CONF_LOCKS_REMOTE,	/* one guest's hold for others and the host */
+};
+
 /* A list of strings; n is 0 when the key was not given. */
 struct conf_list {
 	char **v;
@@ -120,6 +126,8 @@ struct conf_share {
 	struct conf_list xattrmap;	/* as written */
 	struct conf_rules xattr_rules;	/* the same, read */
 	unsigned posix_acl;	/* enum conf_when */
+	unsigned locks;		/* enum conf_locks */
+	uint64_t lock_wait_us;	/* how long SETLKW waits */
 
 	/* Where it was configured; for messages.  conf's own. */
 	char *file;

@@ -188,7 +188,7 @@ inflight_share(struct share *share, struct evbuffer *out)
 {
 	static const char *const where[] = {
 		[IN_QUEUE] = "queue", [IN_POOL] = "pool",
-		[IN_WAITING] = "waiting",
+		[IN_WAITING] = "waiting", [IN_LOCK] = "lock",
 	};
 	struct inflight *list;
 	char buf[24];

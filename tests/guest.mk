@@ -23,7 +23,8 @@ EXTRA_DIST += tests/system/mount-peer.sh
 # The whole daemon over its sockets, driven by pretend VMs.
 whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl \
-	tests/test-daemon-requests tests/test-daemon-guests
+	tests/test-daemon-requests tests/test-daemon-guests \
+	tests/test-daemon-clients tests/test-daemon-hung
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -44,3 +45,9 @@ tests_test_daemon_requests_SOURCES = tests/test-daemon-requests.c tests/tap.h
 tests_test_daemon_requests_LDADD = $(whole_test_ldadd)
 tests_test_daemon_guests_SOURCES = tests/test-daemon-guests.c tests/tap.h
 tests_test_daemon_guests_LDADD = $(whole_test_ldadd)
+tests_test_daemon_clients_SOURCES = tests/test-daemon-clients.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_clients_LDADD = $(whole_test_ldadd)
+tests_test_daemon_hung_SOURCES = tests/test-daemon-hung.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_hung_LDADD = $(whole_test_ldadd)

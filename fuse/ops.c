@@ -348,11 +348,13 @@ fs_thread_new(struct fs_thread **thread)
 	struct fs_thread *t = malloc(sizeof(*t));
 	int err = t ? fs_cred_init(&t->cred) : -ENOMEM;
 
-	if (err)
+	if (err) {
 		free(t);
-	else
-		*thread = t;
-	return err;
+		return err;
+	}
+	t->in_proc = false;
+	*thread = t;
+	return 0;
 }
 
 void

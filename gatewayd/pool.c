@@ -160,7 +160,15 @@ run_job(struct job *job, struct fs_thread *ft)
 		return false;
 	n = n > 0 ? n : 0;
 	count_job(job, &req, (size_t)n);
-	vh_chain_finish(job->queue, &job->chain, job->out.iov_base, (size_t)n);
+	switch (vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
+				(size_t)n)) {
+	case VH_SIGNAL_DUE:
+		session_signal(s, vh_queue_index(job->queue));
+		break;
+	case -EFAULT:
+		session_broken(s, "guest memory was truncated while in use");
+		break;
+	}
 	return true;
 }
 
@@ -390,11 +398,18 @@ job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
 
 /* Under the lock: back-pressure.  The ring fills while we wait here. */
 static void
-wait_for_room(struct pool *p, struct share *share, atomic_bool *stop)
+wait_for_room(struct pool *p, struct share *share, struct vh_queue *q,
+	      atomic_bool *stop)
 {
 	struct timespec until;
 
 	while (stop && share->njobs >= SHARE_WAITING && !atomic_load(stop)) {
+		/* What the pool has answered need not wait with us. */
+		pthread_mutex_unlock(&p->lock);
+		vh_queue_signal(q);
+		pthread_mutex_lock(&p->lock);
+		if (share->njobs < SHARE_WAITING)
+			break;
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += 50000000;
 		if (until.tv_nsec >= 1000000000) {
@@ -419,7 +434,7 @@ pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
 	vh_chain_hold(q, &job->chain);
 	session_job_begin(s, vh_queue_index(q));
 	pthread_mutex_lock(&p->lock);
-	wait_for_room(p, share, stop);
+	wait_for_room(p, share, q, stop);
 	enqueue(p, job);
 	pthread_mutex_unlock(&p->lock);
 	return 0;

@@ -110,6 +110,14 @@ on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 
 /* ---- threads ---- */
 
+static void
+set_thread(struct squeue *sq, struct qthread *t)
+{
+	pthread_mutex_lock(&sq->session->lock);
+	sq->thread = t;
+	pthread_mutex_unlock(&sq->session->lock);
+}
+
 static struct qthread *
 first_thread(struct session *s)
 {
@@ -132,7 +140,7 @@ place_hiprio(struct session *s)
 	pthread_mutex_lock(&t->lock);
 	t->hiprio = sq->queue;
 	pthread_mutex_unlock(&t->lock);
-	sq->thread = t;
+	set_thread(sq, t);
 	qthread_attend(t);
 }
 
@@ -160,9 +168,9 @@ on_thread_done(struct gw *gw, struct gw_msg *msg)
 
 	qthread_join(t);
 	gw->nthreads--;
-	own->thread = NULL;
+	set_thread(own, NULL);
 	if (had_hiprio)
-		hiprio->thread = NULL;
+		set_thread(hiprio, NULL);
 	count_past(s->share->tag, t);
 	qthread_free(t);
 
@@ -182,7 +190,7 @@ on_dropped(struct gw *gw, struct gw_msg *msg)
 	(void)gw;
 	if (!sq->thread || !sq->stopping)
 		return;
-	sq->thread = NULL;
+	set_thread(sq, NULL);
 	queue_released(sq);
 }
 
@@ -210,9 +218,9 @@ start_thread(struct session *s, struct squeue *sq)
 		return err;
 	t->msg.run = on_thread_done;
 	gw->nthreads++;
-	sq->thread = t;
+	set_thread(sq, t);
 	if (both)
-		hiprio->thread = t;
+		set_thread(hiprio, t);
 	return 0;
 }
 

@@ -164,6 +164,17 @@ session_job_end(struct session *s, unsigned index)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* Not from here: a front end can make its eventfd block.  When no thread
+ * serves the queue now, the next one begins with it. */
+void
+session_signal(struct session *s, unsigned index)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->queue[index].thread)
+		qthread_wake(s->queue[index].thread);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static void
 on_idle(struct gw *gw, struct gw_msg *msg)
 {

@@ -298,6 +298,11 @@ fs_op_lseek(struct fs_ctx *c, const void *arg, void *reply)
 	struct fuse_lseek_out *out = reply;
 	off_t at;
 
+	/* Linux does not write back what it holds before it asks: data would
+	 * be taken for a hole, and lost in copies.  Without us it takes the
+	 * whole file for data. */
+	if (fs_session_has(c->s, FUSE_WRITEBACK_CACHE))
+		return -ENOSYS;
 	if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
 		return -EINVAL;
 	at = lseek(c->fh->fd, (off_t)in->offset, (int)in->whence);

@@ -118,6 +118,7 @@ host_flags(struct fc *c)
 static void
 test_writeback(void)
 {
+	struct fuse_lseek_in seek = { .whence = SEEK_HOLE };
 	struct fc *c = fc_new(NULL);
 	uint64_t fh, id;
 
@@ -129,6 +130,9 @@ test_writeback(void)
 	       "writeback: the guest knows where the end is");
 	is_int(fc_read(c, id, fh, 0, 100), 10, "and reads what it only writes");
 	ok(!memcmp(c->out, "01xx456789", 10), "data");
+	seek.fh = fh;
+	is_int(fc_call(c, FUSE_LSEEK, id, &seek, sizeof(seek), NULL, NULL),
+	       -ENOSYS, "and alone knows where data is");
 	fc_release(c, id, fh);
 	fc_free(c);
 }

@@ -105,7 +105,8 @@ listen_again(struct share *share, char *why, size_t size)
 int
 tag_enable(struct share *share, char *why, size_t size)
 {
-	enum tag_wish had = share->tag->wish;
+	struct tag *tag = share->tag;	/* outlives a share that is replaced */
+	enum tag_wish had = tag->wish;
 	int err = 0;
 
 	if (share->retired) {
@@ -113,15 +114,15 @@ tag_enable(struct share *share, char *why, size_t size)
 			 share->conf->tag);
 		return -ENOENT;
 	}
-	share->tag->wish = TAG_ENABLED;
+	tag->wish = TAG_ENABLED;
 	if (!share->fs)
 		err = replace(share, why, size);
 	else if (share->sock.fd < 0)
 		err = listen_again(share, why, size);
 	if (err)
-		share->tag->wish = had;
+		tag->wish = had;
 	else
-		cancel_drain(share->tag);
+		cancel_drain(tag);
 	return err;
 }
 

@@ -41,6 +41,13 @@ enum conf_handles {
 	CONF_HANDLES_MANDATORY,
 };
 
+/* readdirplus =, killpriv_v2 = */
+enum conf_auto {
+	CONF_AUTO,
+	CONF_AUTO_YES,
+	CONF_AUTO_NO,
+};
+
 /* locks = */
 enum conf_locks {
 	CONF_LOCKS_LOCAL,	/* each guest keeps its own */
@@ -53,7 +60,7 @@ struct conf_list {
 	size_t n;
 };
 
-/* posix_acl = */
+/* posix_acl =, security_label = */
 enum conf_when {
 	CONF_WHEN_NEVER,
 	CONF_WHEN_AUTO,		/* with guests that offer it */
@@ -122,10 +129,19 @@ struct conf_share {
 	unsigned inline_io;	/* enum conf_inline; the key is "inline" */
 	unsigned inode_file_handles;	/* enum conf_handles */
 
+	bool writeback;
+	bool allow_direct_io;
+	bool allow_mmap;	/* without a cache */
+	bool preserve_noatime;
+	bool announce_submounts;
+	bool crossmnt;
+	unsigned readdirplus;	/* enum conf_auto */
+	unsigned killpriv_v2;	/* enum conf_auto */
 	bool xattr;		/* or any of the keys that need it */
 	struct conf_list xattrmap;	/* as written */
 	struct conf_rules xattr_rules;	/* the same, read */
 	unsigned posix_acl;	/* enum conf_when */
+	unsigned security_label;	/* enum conf_when */
 	unsigned locks;		/* enum conf_locks */
 	uint64_t lock_wait_us;	/* how long SETLKW waits */
 

@@ -12,6 +12,7 @@ fuse_libfuse_a_SOURCES = \
 	fuse/handle.c \
 	fuse/init.c \
 	fuse/io.c \
+	fuse/ioctl.c \
 	fuse/lock.c \
 	fuse/lookup.c \
 	fuse/mount.c \
@@ -42,6 +43,7 @@ fuse_tests = tests/test-fuse-cred \
 	tests/test-fuse-malformed \
 	tests/test-fuse-names \
 	tests/test-fuse-node \
+	tests/test-fuse-options \
 	tests/test-fuse-special \
 	tests/test-fuse-threads \
 	tests/test-fuse-windows \
@@ -67,6 +69,8 @@ tests_test_fuse_names_SOURCES = tests/test-fuse-names.c
 tests_test_fuse_names_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_node_SOURCES = tests/test-fuse-node.c
 tests_test_fuse_node_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_options_SOURCES = tests/test-fuse-options.c
+tests_test_fuse_options_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c

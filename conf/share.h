@@ -41,6 +41,13 @@ enum conf_handles {
 	CONF_HANDLES_MANDATORY,
 };
 
+/* casefold = : do names match ignoring case */
+enum conf_casefold {
+	CONF_CASEFOLD_NO,
+	CONF_CASEFOLD_NT,	/* as Windows compares file names */
+	CONF_CASEFOLD_ASCII,	/* A to Z only */
+};
+
 /* A list of strings; n is 0 when the key was not given. */
 struct conf_list {
 	char **v;
@@ -84,6 +91,11 @@ struct conf_share {
 	unsigned inline_io;	/* enum conf_inline; the key is "inline" */
 	unsigned inode_file_handles;	/* enum conf_handles */
 
+	unsigned casefold;	/* enum conf_casefold */
+	uint64_t casefold_memory;	/* bytes of names in memory */
+	uint64_t casefold_disk;	/* bytes of cache.db; 0 = there is none */
+	bool wine_marker;	/* tell Wine that names are folded */
+
 	/* Where it was configured; for messages.  conf's own. */
 	char *file;
 	int line;
@@ -93,6 +105,7 @@ struct conf_share {
 /* The daemon itself: section [gateway]. */
 struct conf_gateway {
 	char *socket_dir;
+	char *cache_dir;	/* of TAG/cache.db, all of which can be lost */
 	char *control_socket;
 	char *control_group;	/* "" = our own group */
 	unsigned control_mode;

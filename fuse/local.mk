@@ -6,6 +6,7 @@ fuse_libfuse_a_SOURCES = \
 	fuse/data.c \
 	fuse/dir.c \
 	fuse/file.c \
+	fuse/fold.c \
 	fuse/fs.h \
 	fuse/fuse.h \
 	fuse/handle.c \
@@ -28,9 +29,10 @@ fuse_libfuse_a_SOURCES = \
 check_LIBRARIES += tests/libfuseclient.a
 tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 
-fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a
+fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
-fuse_tests = tests/test-fuse-cred \
+fuse_tests = tests/test-fuse-casefold \
+	tests/test-fuse-cred \
 	tests/test-fuse-dir \
 	tests/test-fuse-file \
 	tests/test-fuse-init \
@@ -43,6 +45,8 @@ fuse_tests = tests/test-fuse-cred \
 	tests/test-fuse-windows
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
+tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c
+tests_test_fuse_casefold_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
 tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_dir_SOURCES = tests/test-fuse-dir.c

@@ -20,12 +20,14 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
+#include "casefold/casefold.h"
 #include "conf/conf.h"
 #include "fuse/fuse.h"
 #include "gatewayd/log.h"
 #include "vhost/vhost.h"
 
 struct ctl;
+struct fold;
 struct gw;
 struct job;
 struct pool;
@@ -45,6 +47,7 @@ struct gw {
 	struct conf *conf;		/* in use */
 	TAILQ_HEAD(, share) shares;
 	struct pool *pool;
+	char *cache_dir;		/* as it was at the start */
 	struct ctl *ctl;
 	struct event *signals[3];
 	struct event *stop_timer;
@@ -77,6 +80,8 @@ struct share {
 	struct gw *gw;
 	struct conf_share *conf;	/* held */
 	struct fs_share *fs;		/* NULL when the directory failed */
+	struct fold *fold;		/* NULL: names are as they are */
+	struct cf_stats fold_past;	/* of those it replaced */
 	char *failed;			/* why it is not served, or NULL */
 	bool retired;			/* replaced or removed; its guests may stay */
 	struct conf_share **older;	/* held: settings that were live before */
@@ -191,6 +196,7 @@ struct share *share_of_tag(struct gw *gw, struct share *after,
 			   const char *tag);
 /* Sum of all that was ever counted for its tag. */
 void share_counters(struct share *share, struct fs_counters *sum);
+void share_fold_counters(struct share *share, struct cf_stats *sum);
 unsigned share_sessions(struct share *share);	/* of its tag */
 const char *share_state(struct share *share);
 
@@ -264,12 +270,29 @@ bool pool_free(struct pool *pool);
 int pool_submit(struct pool *pool, struct session *s, struct vh_queue *q,
 		struct vh_chain *c, const struct fs_req *req,
 		atomic_bool *stop);
+/* Work that may wait, of the daemon's own; any thread may ask. */
+struct pool_task {
+	STAILQ_ENTRY(pool_task) link;
+	void (*run)(struct pool_task *task);	/* may end the task's memory */
+};
+void pool_run(struct pool *pool, struct pool_task *task);
 struct pool_info {
 	unsigned threads, idle, size;
 	unsigned waiting;
 };
 void pool_info(struct pool *pool, struct pool_info *info);
 void pool_share_init(struct share *share);
+
+/* ---- fold.c: a share with casefold ---- */
+int fold_new(struct share *share);	/* if it is configured; fs is open */
+void fold_discard(struct share *share);
+/* False: its end has begun; gw_check_stopped() is called when it is done. */
+bool fold_close(struct share *share);
+void fold_counters(struct share *share, struct cf_stats *sum);
+void fold_add(struct cf_stats *to, const struct cf_stats *from);
+/* check or rebuild; what comes of it is logged, and shown. */
+int fold_word(struct share *share, const char *word, char *why, size_t size);
+void fold_show(struct share *share, struct evbuffer *out);
 
 /* ---- privs.c ---- */
 void privs_raise_nofile(uint64_t want);

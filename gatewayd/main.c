@@ -199,7 +199,8 @@ start(struct gw *gw, struct args *a)
 	log_set_level((enum conf_log)gw->conf->gateway.log_level);
 	privs_raise_nofile(gw->conf->gateway.rlimit_nofile);
 	gw_set_poll_max(gw);
-	err = vh_sigbus_init();
+	gw->cache_dir = strdup(gw->conf->gateway.cache_dir);
+	err = gw->cache_dir ? vh_sigbus_init() : -ENOMEM;
 	if (!err)
 		err = gw_init(gw);
 	if (!err)
@@ -241,6 +242,7 @@ run(struct args *a)
 	if (!TAILQ_EMPTY(&gw.shares) || !pool_free(gw.pool))
 		_exit(status);
 	gw_fini(&gw);
+	free(gw.cache_dir);
 	conf_free(gw.conf);
 	log_info("stopped");
 	return status;

@@ -60,6 +60,7 @@ share_discard(struct share *share)
 	share_unlisten(share);
 	if (share->fs)
 		fs_share_free(share->fs);
+	fold_discard(share);
 	pthread_mutex_destroy(&share->lock);
 	for (size_t i = 0; i < share->nolder; i++)
 		conf_share_put(share->older[i]);
@@ -78,6 +79,8 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 
 	if (share && conf->enabled) {
 		err = fs_share_new(conf, &share->fs, why, size);
+		if (!err)
+			err = fold_new(share);
 		if (!err)
 			err = share_bind(conf, old, &share->sock, why, size);
 	} else if (share) {
@@ -209,12 +212,15 @@ share_free(struct share *share)
 {
 	struct share *heir;
 
+	if (!fold_close(share))
+		return;
 	TAILQ_REMOVE(&share->gw->shares, share, link);
 	heir = share_find(share->gw, share->conf->tag);
 	if (heir) {
 		pthread_mutex_lock(&heir->lock);
 		fs_counters_add(&heir->past, &share->past);
 		pthread_mutex_unlock(&heir->lock);
+		fold_add(&heir->fold_past, &share->fold_past);
 		heir->sessions_total += share->sessions_total;
 		heir->refused += share->refused;
 	}
@@ -244,6 +250,18 @@ share_counters(struct share *share, struct fs_counters *sum)
 	memset(sum, 0, sizeof(*sum));
 	while ((each = share_of_tag(share->gw, each, share->conf->tag)))
 		add_counters(each, sum);
+}
+
+void
+share_fold_counters(struct share *share, struct cf_stats *sum)
+{
+	struct share *each = NULL;
+
+	memset(sum, 0, sizeof(*sum));
+	while ((each = share_of_tag(share->gw, each, share->conf->tag))) {
+		fold_add(sum, &each->fold_past);
+		fold_counters(each, sum);
+	}
 }
 
 unsigned

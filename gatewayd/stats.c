@@ -23,6 +23,14 @@ add_counters(struct evbuffer *out, const struct fs_counters *c)
 #undef ADD
 }
 
+static void
+add_fold(struct evbuffer *out, const struct cf_stats *c)
+{
+#define ADD(name, help) add(out, "casefold_" #name, c->name);
+	CF_STATS(ADD)
+#undef ADD
+}
+
 /* Operations that were used, in the order of their opcodes. */
 static void
 add_ops(struct evbuffer *out, const struct fs_counters *c)
@@ -41,6 +49,7 @@ void
 stats_share(struct share *share, struct evbuffer *out)
 {
 	struct fs_counters c;
+	struct cf_stats fold;
 	struct fs_info info = { 0 };
 
 	share_counters(share, &c);
@@ -53,6 +62,10 @@ stats_share(struct share *share, struct evbuffer *out)
 	add(out, "nodes", info.nodes);
 	add(out, "handles", info.handles);
 	add(out, "node_fds", info.node_fds);
+	if (share->conf->casefold != CONF_CASEFOLD_NO) {
+		share_fold_counters(share, &fold);
+		add_fold(out, &fold);
+	}
 	add_ops(out, &c);
 }
 

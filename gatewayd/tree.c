@@ -156,6 +156,42 @@ write_ctl(struct at *at, const char *text, struct evbuffer *out, char *why,
 	return run_word(ctl_words, at, text, out, why, size);
 }
 
+static int
+word_casefold(struct at *at, const char *rest, struct evbuffer *out, char *why,
+	      size_t size)
+{
+	(void)out;
+	return fold_word(at->share, rest, why, size);
+}
+
+/* clang-format off */
+static const struct word share_words[] = {
+	{ "casefold", word_casefold, "check: compare what is known of names with the host; rebuild: forget all of it" },
+	{ NULL, NULL, NULL },
+};
+/* clang-format on */
+
+static int
+read_share_ctl(struct at *at, struct evbuffer *out)
+{
+	(void)at;
+	return list_words(share_words, out);
+}
+
+static int
+write_share_ctl(struct at *at, const char *text, struct evbuffer *out,
+		char *why, size_t size)
+{
+	return run_word(share_words, at, text, out, why, size);
+}
+
+static int
+read_share_casefold(struct at *at, struct evbuffer *out)
+{
+	fold_show(at->share, out);
+	return 0;
+}
+
 /* clang-format off */
 static const struct node nodes[] = {
 	{ "version",         read_version,      NULL,      "The version of the daemon." },
@@ -165,6 +201,8 @@ static const struct node nodes[] = {
 	{ "shares/*/status", read_share_status, NULL,      "State and sessions of a share." },
 	{ "shares/*/stats",  read_share_stats,  NULL,      "Counters of a share since its start." },
 	{ "shares/*/config", print_conf,        NULL,      "The settings of a share." },
+	{ "shares/*/casefold", read_share_casefold, NULL,  "Names without case: what is kept, and the last check." },
+	{ "shares/*/ctl",    read_share_ctl,    write_share_ctl, "Words that steer a share." },
 };
 /* clang-format on */
 #define NNODES (sizeof(nodes) / sizeof(nodes[0]))

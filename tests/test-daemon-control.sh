@@ -15,7 +15,7 @@ raw() {
 is "ls /" "$(ctl ls / | sort | tr '\n' ' ')" "config ctl shares/ stats version "
 is "ls shares: a tag is encoded" "$(ctl ls shares | tr '\n' ' ')" "one/ my%20share/ "
 is "ls of a share" "$(ctl ls shares/one | sort | tr '\n' ' ')" \
-	"config stats status "
+	"casefold config ctl stats status "
 is "status of a share" \
 	"$(ctl read 'shares/my%20share/status' | sed -n 's/^path //p')" "$tmp/two"
 is "state is listening" \

@@ -16,6 +16,7 @@ tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 
 SYSTEM_TESTS += tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-tar.sh \
+	tests/system/mount-casefold.sh \
 	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh
 EXTRA_DIST += $(SYSTEM_TESTS) tests/system/vm.sh
 MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \

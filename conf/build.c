@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/caps.h"
 #include "conf/load.h"
+#include "conf/xattrmap.h"
 
 const struct conf_mark *
 conf_mark_find(const struct conf_marks *marks, const struct conf_key *key,
@@ -150,6 +152,20 @@ number_users(struct conf_share *share)
 	return 0;
 }
 
+/* The rules were checked when they were set. */
+static int
+read_rules(struct conf_share *share)
+{
+	char why[CONF_WHY];
+	bool last;
+	int err = 0;
+
+	for (size_t i = 0; i < share->xattrmap.n && !err; i++)
+		err = conf_rules_add(share->xattrmap.v[i], &share->xattr_rules,
+				     &last, why);
+	return err;
+}
+
 static int
 name_socket(struct conf_share *share, const char *dir)
 {
@@ -176,6 +192,7 @@ box_free(struct conf_box *box)
 	for (size_t i = 0; i < conf_nkeys; i++)
 		if (conf_keys[i].scope & (CONF_IN_SHARE | CONF_IN_DEFAULTS))
 			conf_value_fini(&conf_keys[i], share);
+	conf_rules_fini(&share->xattr_rules);
 	free(share->allowed_uid);
 	free(share->tag);
 	free(box->marks.v);
@@ -205,6 +222,8 @@ new_box(struct conf_loader *l, const struct conf_section *own,
 		err = fill_all(l, own, above, share, &box->marks);
 	if (!err)
 		err = number_users(share);
+	if (!err)
+		err = read_rules(share);
 	if (!err && above)
 		err = name_socket(share, socket_dir);
 	if (!err)
@@ -249,6 +268,7 @@ struct conf_whole *
 conf_build(struct conf_loader *l)
 {
 	struct conf_whole *whole = calloc(1, sizeof(*whole));
+	char why[CONF_WHY];
 
 	if (!whole)
 		goto no_memory;
@@ -257,6 +277,8 @@ conf_build(struct conf_loader *l)
 		goto free_whole;
 	whole->conf.gateway.admin_gid =
 		conf_group_number(whole->conf.gateway.admin_group);
+	conf_caps_scan(whole->conf.gateway.modcaps, &whole->conf.gateway.caps,
+		       why);
 	whole->defaults = new_box(l, &l->defaults, NULL, NULL);
 	if (!whole->defaults || !build_shares(l, whole))
 		goto free_whole;

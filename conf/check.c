@@ -17,6 +17,7 @@
 
 #include "conf/load.h"
 #include "conf/text.h"
+#include "conf/xattrmap.h"
 
 enum {
 	/* without the NUL; Linux would do without it, other programs not */
@@ -438,6 +439,27 @@ check_cache_dir(const struct check *c)
 				   dir);
 }
 
+/* Lines of rules are one list; a map rule ends it. */
+static void
+check_rules(const struct check *c, size_t i)
+{
+	const struct conf_share *share = share_of(c, i);
+	const struct conf_marks *marks = &conf_box(share)->marks;
+	const struct conf_key *key = conf_key_get("xattrmap");
+
+	for (size_t k = 0; k + 1 < share->xattrmap.n; k++) {
+		const struct conf_mark *mark = conf_mark_find(marks, key, k + 1);
+		char why[CONF_WHY];
+		bool last;
+
+		if (!conf_rules_add(share->xattrmap.v[k], NULL, &last, why) &&
+		    last && mark)
+			conf_say(c->l, CONF_ERROR, mark->at, share->tag,
+				 "xattrmap", "stands after a map rule (want "
+				 "map as the last one)");
+	}
+}
+
 void
 conf_check(struct conf_loader *l, const struct conf_whole *whole)
 {
@@ -464,6 +486,8 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 	check_cache_dir(&c);
 	for (size_t i = 0; i < conf->nshares; i++)
 		check_socket(&c, i);
+	for (size_t i = 0; i < conf->nshares; i++)
+		check_rules(&c, i);
 	check_listeners(&c);
 	free(c.places);
 }

@@ -94,12 +94,18 @@ int conf_gateway_diff(const struct conf_gateway *a,
 		      const struct conf_gateway *b, conf_diff_fn *fn,
 		      void *ctx);
 
+/* A time as keys take it ("10s", "5min") in microseconds; 0 or -EINVAL. */
+int conf_read_time(const char *text, uint64_t *us);
+
 /*
  * The number of a user or group that was accepted, by name or number; -1 for
  * "" and when it has gone since.
  */
 uid_t conf_user_number(const char *user);
 gid_t conf_group_number(const char *group);
+
+/* The name of capability number `cap`, as modcaps has it. */
+const char *conf_cap_name(unsigned cap);
 
 /*
  * A tag as it stands in a path: bytes up to 0x20, '%' and '/' become %XX.

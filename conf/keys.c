@@ -24,6 +24,7 @@
 #define PATH(s, f)	.type = CONF_PATH, .off = FIELD(s, f, char *)
 #define USER(s, f)	.type = CONF_USER, .off = FIELD(s, f, char *)
 #define GROUP(s, f)	.type = CONF_GROUP, .off = FIELD(s, f, char *)
+#define CAPS(s, f)	.type = CONF_CAPS, .off = FIELD(s, f, char *)
 #define BOOL(s, f)	.type = CONF_BOOL, .off = FIELD(s, f, bool)
 #define UINT(s, f)	.type = CONF_UINT, .off = FIELD(s, f, unsigned)
 #define MODE(s, f)	.type = CONF_MODE, .off = FIELD(s, f, unsigned), \
@@ -35,6 +36,7 @@
 #define TIME(s, f)	.type = CONF_TIME, .off = FIELD(s, f, uint64_t)
 #define TIMEOUT(s, f)	.type = CONF_TIME, .off = FIELD(s, f, int64_t)
 #define USERS(s, f)	.type = CONF_USERS, .off = FIELD(s, f, struct conf_list)
+#define RULES(s, f)	.type = CONF_RULES, .off = FIELD(s, f, struct conf_list)
 
 #define GATEWAY		.scope = CONF_IN_GATEWAY
 #define SHARE		.scope = CONF_IN_SHARE | CONF_IN_DEFAULTS
@@ -92,6 +94,15 @@ static const struct conf_choice casefolds[] = {
 	{ NULL, 0 },
 };
 
+static const struct conf_choice whens[] = {
+	{ "never", CONF_WHEN_NEVER },
+	{ "no", CONF_WHEN_NEVER },
+	{ "auto", CONF_WHEN_AUTO },
+	{ "yes", CONF_WHEN_AUTO },
+	{ "always", CONF_WHEN_ALWAYS },
+	{ NULL, 0 },
+};
+
 /* clang-format off */
 const struct conf_key conf_keys[] = {
 	{ .name = "socket_dir", GATEWAY, PATH(conf_gateway, socket_dir),
@@ -139,9 +150,22 @@ const struct conf_key conf_keys[] = {
 	{ .name = "rlimit_nofile", GATEWAY, NUMBER(conf_gateway, rlimit_nofile),
 	  .def = "1048576", .max = 1 << 30, .reload = CONF_RESTART,
 	  .help = "Open files to ask the kernel for; 0 leaves the limit as it is." },
+	{ .name = "modcaps", GATEWAY, CAPS(conf_gateway, modcaps),
+	  .def = "", .reload = CONF_RESTART,
+	  .help = "Capabilities to keep or to give up at start, as in "
+		  "+sys_admin:-mknod; see capabilities(7).  None can be kept that "
+		  "the service manager did not give." },
 	{ .name = "drain_timeout", GATEWAY, TIME(conf_gateway, drain_timeout_us),
 	  .def = "10s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
 	  .help = "How long a stop waits for requests in flight." },
+	{ .name = "slow_request", GATEWAY, TIME(conf_gateway, slow_request_us),
+	  .def = "1s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "A request that took at least this long, waiting included, is "
+		  "logged and counted as slow; 0 = never." },
+	{ .name = "hung_request", GATEWAY, TIME(conf_gateway, hung_request_us),
+	  .def = "60s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "A request that is still not answered after this long counts as "
+		  "hung; 0 = never." },
 	{ .name = "include", GATEWAY, .type = CONF_FILES,
 	  .def = "", .reload = CONF_LIVE,
 	  .help = "One more configuration file, or a glob pattern, to be read after "
@@ -193,6 +217,10 @@ const struct conf_key conf_keys[] = {
 	{ .name = "readonly", .alias = { "read_only" }, SHARE,
 	  BOOL(conf_share, readonly), .def = "no", .reload = CONF_LIVE,
 	  .help = "Refuse every change." },
+	{ .name = "trace", SHARE, BOOL(conf_share, trace), .def = "no",
+	  .reload = CONF_LIVE,
+	  .help = "Keep a line for each request and each reply, for who watches "
+		  "shares/TAG/trace in the control tree." },
 	{ .name = "guest", SHARE, CHOICE(conf_share, guest, guests),
 	  .def = "auto", .reload = CONF_NEXT,
 	  .help = "Which client is spoken to; auto tells them apart." },
@@ -248,6 +276,20 @@ const struct conf_key conf_keys[] = {
 	  .def = "no", .reload = CONF_NEXT,
 	  .help = "With casefold, let Linux guests find a file .ciopfs in every "
 		  "directory: Wine then knows that names match ignoring case." },
+	{ .name = "xattr", SHARE, BOOL(conf_share, xattr),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "Extended attributes; xattrmap and posix_acl imply it." },
+	{ .name = "xattrmap", SHARE, RULES(conf_share, xattrmap),
+	  .def = "", .reload = CONF_NEXT,
+	  .help = "Other names on the host for the guest's extended attributes, in "
+		  "the language of virtiofsd: rules of the form "
+		  ":TYPE:SCOPE:KEY:PREPEND: or :map:KEY:PREPEND:, in one line or "
+		  "several.  The first rule that matches decides; what none matches "
+		  "is refused." },
+	{ .name = "posix_acl", SHARE, CHOICE(conf_share, posix_acl, whens),
+	  .def = "never", .reload = CONF_NEXT,
+	  .help = "Access control lists: never, with guests that know them, or "
+		  "refuse guests that do not." },
 };
 /* clang-format on */
 
@@ -304,7 +346,8 @@ conf_key_nearest(const char *name, unsigned scope)
 bool
 conf_key_is_list(const struct conf_key *key)
 {
-	return key->type == CONF_USERS || key->type == CONF_FILES;
+	return key->type == CONF_USERS || key->type == CONF_RULES ||
+	       key->type == CONF_FILES;
 }
 
 const char *

@@ -1,11 +1,12 @@
 # conf/
 noinst_LIBRARIES += conf/libconf.a
 conf_libconf_a_SOURCES = \
-	conf/build.c conf/check.c conf/conf.h conf/diff.c conf/dirs.c conf/dirs.h \
+	conf/build.c conf/caps.c conf/caps.h conf/check.c conf/conf.h \
+	conf/diff.c conf/dirs.c conf/dirs.h \
 	conf/files.c conf/keys.c conf/keys.h conf/load.h conf/message.c \
 	conf/number.c conf/number.h \
 	conf/parse.c conf/print.c conf/reader.c conf/reader.h conf/share.h \
-	conf/text.c conf/text.h conf/value.c
+	conf/text.c conf/text.h conf/value.c conf/xattrmap.c conf/xattrmap.h
 conf_libconf_a_CPPFLAGS = $(AM_CPPFLAGS) $(INIH_CFLAGS)
 conf_libs = conf/libconf.a $(INIH_LIBS)
 

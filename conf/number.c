@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "conf/conf.h"
 #include "conf/number.h"
 #include "conf/text.h"
 
@@ -115,6 +116,17 @@ show_units(const struct unit *unit, int64_t n, char buf[CONF_SHOWN])
 		unit++;
 	snprintf(buf, CONF_SHOWN, "%" PRId64 "%s", n / unit->scale,
 		 n ? unit->name : "");
+}
+
+int
+conf_read_time(const char *text, uint64_t *us)
+{
+	int64_t n;
+
+	if (scan_units(times, text, &n))
+		return -EINVAL;
+	*us = (uint64_t)n;
+	return 0;
 }
 
 static int

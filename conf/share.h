@@ -54,6 +54,37 @@ struct conf_list {
 	size_t n;
 };
 
+/* posix_acl = */
+enum conf_when {
+	CONF_WHEN_NEVER,
+	CONF_WHEN_AUTO,		/* with guests that offer it */
+	CONF_WHEN_ALWAYS,	/* other guests are refused */
+};
+
+/* One rule of xattrmap =; the first that matches decides. */
+enum conf_xattr_type {
+	CONF_XATTR_PREFIX,	/* the host's name has `prepend` in front */
+	CONF_XATTR_OK,		/* the same name on both sides */
+	CONF_XATTR_BAD,		/* EPERM to the guest, hidden in lists */
+	CONF_XATTR_UNSUPPORTED,	/* EOPNOTSUPP to the guest, hidden in lists */
+};
+
+enum {
+	CONF_XATTR_CLIENT = 1 << 0,	/* matches a guest's name by `key` */
+	CONF_XATTR_SERVER = 1 << 1,	/* matches a host's by `prepend` */
+};
+
+struct conf_xattr_rule {
+	unsigned type;		/* enum conf_xattr_type */
+	unsigned scope;		/* CONF_XATTR_CLIENT, CONF_XATTR_SERVER */
+	char *key, *prepend;
+};
+
+struct conf_rules {
+	struct conf_xattr_rule *v;
+	size_t n;
+};
+
 #define CONF_TAG_MAX 36		/* bytes; virtio 1.2, 5.11.4 */
 
 /*
@@ -79,6 +110,7 @@ struct conf_share {
 	bool advertise_tag;	/* offer VHOST_USER_PROTOCOL_F_CONFIG */
 	uint64_t poll_us;	/* longest look at a ring before sleeping */
 
+	bool trace;		/* from the start; switched by the control file */
 	bool readonly;
 	unsigned guest;		/* enum conf_guest */
 	unsigned cache;		/* enum conf_cache */
@@ -91,6 +123,10 @@ struct conf_share {
 	unsigned inline_io;	/* enum conf_inline; the key is "inline" */
 	unsigned inode_file_handles;	/* enum conf_handles */
 
+	bool xattr;		/* or any of the keys that need it */
+	struct conf_list xattrmap;	/* as written */
+	struct conf_rules xattr_rules;	/* the same, read */
+	unsigned posix_acl;	/* enum conf_when */
 	unsigned casefold;	/* enum conf_casefold */
 	uint64_t casefold_memory;	/* bytes of names in memory */
 	uint64_t casefold_disk;	/* bytes of cache.db; 0 = there is none */
@@ -100,6 +136,12 @@ struct conf_share {
 	char *file;
 	int line;
 	unsigned refs;
+};
+
+/* Sets of capabilities(7): bit n is capability number n. */
+struct conf_caps {
+	uint64_t add;		/* kept besides those that serving needs */
+	uint64_t drop;		/* given up at start */
 };
 
 /* The daemon itself: section [gateway]. */
@@ -117,7 +159,11 @@ struct conf_gateway {
 	unsigned poll_max;	/* threads that poll at one time; 0 = half the CPUs */
 	bool poll_max_given;	/* "poll_max = 0" means never poll */
 	uint64_t rlimit_nofile;	/* 0 = leave as it is */
+	char *modcaps;		/* as written; "" = nothing */
+	struct conf_caps caps;	/* what it means */
 	uint64_t drain_timeout_us;	/* how long a stop waits for requests */
+	uint64_t slow_request_us;	/* longer ones are logged; 0 = none */
+	uint64_t hung_request_us;	/* longer ones count as hung; 0 = none */
 };
 
 enum conf_log {

@@ -13,9 +13,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "conf/caps.h"
 #include "conf/number.h"
 #include "conf/share.h"
 #include "conf/text.h"
+#include "conf/xattrmap.h"
 
 typedef int check_fn(const char *text, char *why);
 
@@ -138,12 +140,21 @@ check_group(const char *text, char *why)
 	return text[0] ? find_group(text, &gid, why) : 0;
 }
 
+static int
+check_caps(const char *text, char *why)
+{
+	struct conf_caps caps;
+
+	return conf_caps_scan(text, &caps, why);
+}
+
 /* The types that are strings. */
 static check_fn *const checks[CONF_NTYPES] = {
 	[CONF_STRING] = check_string,
 	[CONF_PATH] = check_path,
 	[CONF_USER] = check_user,
 	[CONF_GROUP] = check_group,
+	[CONF_CAPS] = check_caps,
 };
 
 /* uint64_t or int64_t, not unsigned */
@@ -289,10 +300,24 @@ set_users(const struct conf_key *key, const char *text, void *base, char *why)
 	return err;
 }
 
+static int
+set_rules(const struct conf_key *key, const char *text, void *base, char *why)
+{
+	bool last;
+	int err = conf_rules_add(text, NULL, &last, why);
+
+	if (err || !base || !text[0])
+		return err;
+	return list_add((struct conf_list *)((char *)base + key->off), text,
+			strlen(text));
+}
+
 int
 conf_value_set(const struct conf_key *key, const char *text, void *base,
 	       char why[CONF_WHY])
 {
+	if (key->type == CONF_RULES)
+		return set_rules(key, text, base, why);
 	if (key->type == CONF_FILES)
 		return 0;
 	if (key->type == CONF_USERS)
@@ -300,6 +325,13 @@ conf_value_set(const struct conf_key *key, const char *text, void *base,
 	if (checks[key->type])
 		return set_string(key, text, base, why);
 	return set_number(key, text, base, why);
+}
+
+/* Is the field a struct conf_list? */
+static bool
+has_list(const struct conf_key *key)
+{
+	return key->type == CONF_USERS || key->type == CONF_RULES;
 }
 
 static const struct conf_list *
@@ -313,7 +345,7 @@ conf_value_count(const struct conf_key *key, const void *base)
 {
 	if (key->type == CONF_FILES)
 		return 0;
-	return key->type == CONF_USERS ? as_list(key, base)->n : 1;
+	return has_list(key) ? as_list(key, base)->n : 1;
 }
 
 void
@@ -323,7 +355,7 @@ conf_value_print(const struct conf_key *key, const void *base, size_t i,
 	char buf[CONF_SHOWN];
 	int64_t n;
 
-	if (key->type == CONF_USERS) {
+	if (has_list(key)) {
 		fprintf(out, " %s", as_list(key, base)->v[i]);
 		return;
 	}
@@ -347,7 +379,7 @@ conf_value_fini(const struct conf_key *key, void *base)
 {
 	void *field = (char *)base + key->off;
 
-	if (key->type == CONF_USERS) {
+	if (has_list(key)) {
 		struct conf_list *list = field;
 
 		for (size_t i = 0; i < list->n; i++)

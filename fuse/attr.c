@@ -153,9 +153,9 @@ set_owner(const struct fuse_setattr_in *in, int fd)
 	return 0;
 }
 
-/* chmod of an O_PATH fd; before Linux 6.6 only /proc can. */
-static int
-chmod_path(struct fs_ctx *c, int fd, mode_t mode)
+/* Before Linux 6.6 only /proc can. */
+int
+fs_chmod_path(struct fs_ctx *c, int fd, mode_t mode)
 {
 	char name[16];
 
@@ -182,7 +182,7 @@ set_mode(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 	}
 	if (c->fh && !(c->fh->flags & O_PATH))
 		return fchmod(fd, mode) < 0 ? -errno : 0;
-	return chmod_path(c, fd, mode);
+	return fs_chmod_path(c, fd, mode);
 }
 
 static bool

@@ -160,16 +160,27 @@ fs_cred_self(struct fs_cred *cred, bool kill)
 }
 
 /* The umask of the process is not for files that guests make. */
-static int
-own_umask(struct fs_cred *cred)
+int
+fs_cred_own_fs(struct fs_cred *cred)
 {
 	if (cred->own_fs)
 		return 0;
 	if (unshare(CLONE_FS) < 0)
 		return -errno;
 	umask(0);
+	cred->mask = 0;
 	cred->own_fs = true;
 	return 0;
+}
+
+void
+fs_cred_umask(struct fs_cred *cred, uint32_t mask)
+{
+	mask &= 0777;
+	if (cred->mask == mask)
+		return;
+	umask(mask);
+	cred->mask = mask;
 }
 
 static bool
@@ -202,10 +213,11 @@ int
 fs_cred_caller(struct fs_cred *cred, uint32_t uid, uint32_t gid,
 	       uint32_t ngroups, const uint32_t *groups)
 {
-	int err = own_umask(cred);
+	int err = fs_cred_own_fs(cred);
 
 	if (err)
 		return err;
+	fs_cred_umask(cred, 0);
 	if (uid == FS_ID_NONE || gid == FS_ID_NONE)
 		return -EPERM;
 	if (!cred->privileged || is_now(cred, uid, gid, ngroups, groups))

@@ -226,6 +226,7 @@ fs_op_create(struct fs_ctx *c, const void *arg, void *out)
 	err = fs_handle_new(c->s, &h);
 	if (err)
 		return err;
+	fs_use_umask(c, in->umask);
 	fd = create(c, in, &flags, &stx, &n);
 	if (fd < 0) {
 		fs_handle_cancel(h);
@@ -246,6 +247,7 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 	err = fs_handle_new(c->s, &h);
 	if (err)
 		return err;
+	fs_use_umask(c, in->umask);
 	/* O_EXCL: it can never be linked. */
 	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
 				(int)(in->flags & O_EXCL), in->mode & 07777);

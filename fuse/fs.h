@@ -300,7 +300,8 @@ void fs_handle_free_buf(struct fs_handle *h);
 
 struct fs_cred {
 	bool privileged;	/* can switch at all */
-	bool own_fs;		/* umask is the thread's own, and 0 */
+	bool own_fs;		/* umask is the thread's own */
+	uint32_t mask;		/* it, then */
 	bool switched;		/* not ourselves now */
 	bool no_fsetid;		/* CAP_FSETID is dropped */
 	uint32_t uid, gid;	/* while switched */
@@ -310,7 +311,12 @@ struct fs_cred {
 };
 
 int fs_cred_init(struct fs_cred *cred);
+/* Give the thread a umask, of 0, and a working directory of its own. */
+int fs_cred_own_fs(struct fs_cred *cred);
 bool fs_cred_can_switch(void);
+/* For one request of a guest that leaves the umask to us; fs_cred_caller()
+ * sets it back to 0. */
+void fs_cred_umask(struct fs_cred *cred, uint32_t mask);
 /* Become ourselves; with `kill`, writes clear suid and sgid bits. */
 int fs_cred_self(struct fs_cred *cred, bool kill);
 /* Become the caller of a request. */
@@ -324,9 +330,11 @@ int fs_cred_caller(struct fs_cred *cred, uint32_t uid, uint32_t gid,
 #define FS_OUT_MAX (132 * 1024)	/* a reply that is not file data */
 #define FS_DENTS_MAX 32768	/* directory entries read at once */
 #define FS_IOV_MAX 1024		/* IOV_MAX */
+#define FS_XNAME_SIZE 256	/* an attribute's name and its NUL */
 
 struct fs_thread {
 	struct fs_cred cred;
+	bool in_proc;		/* works in /proc/self/fd (xattr.c) */
 	struct iovec iov[FS_IOV_MAX];
 	_Alignas(8) char in[FS_IN_MAX + 256];
 	_Alignas(8) char out[FS_OUT_MAX];
@@ -354,6 +362,7 @@ enum {
 	FS_SLOW = 1 << 14,	/* may wait for a disk */
 	FS_DATA = 1 << 15,	/* what follows the fixed part stays in place */
 	FS_DOTS = 1 << 16,	/* "." and ".." are names */
+	FS_XNAME = 1 << 17,	/* one attribute's name: may hold '/' */
 };
 
 struct fs_op {
@@ -377,6 +386,7 @@ struct fs_ctx {
 
 	size_t in_len;		/* bytes after the header, copied or not */
 	const char *name, *name2;
+	size_t value_at;		/* FS_VALUE: where, after the header */
 	uint32_t ngroups, groups[FS_GROUPS_MAX];
 
 	struct fs_node *node, *node2;	/* each with a reference */
@@ -407,6 +417,9 @@ fs_count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, old + n, __ATOMIC_RELAXED);
 }
 
+/* decode.c */
+int fs_decode(struct fs_ctx *c);
+
 /* init.c */
 ssize_t fs_op_init(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_destroy(struct fs_ctx *c, const void *in, void *out);
@@ -436,6 +449,8 @@ uint64_t fs_statx_dev(const struct statx *stx);
 void fs_attr_fill(struct fs_ctx *c, const struct statx *stx,
 		  struct fuse_attr *attr);
 void fs_timeout(int64_t us, unsigned cache, uint64_t *sec, uint32_t *nsec);
+/* chmod of an O_PATH fd. */
+int fs_chmod_path(struct fs_ctx *c, int fd, mode_t mode);
 ssize_t fs_op_getattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_setattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_statx(struct fs_ctx *c, const void *in, void *out);
@@ -467,6 +482,13 @@ ssize_t fs_op_readdir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_readdirplus(struct fs_ctx *c, const void *in, void *out);
 
 /* name.c */
+/* A default access list takes the umask's place, which only the host knows. */
+static inline void
+fs_use_umask(struct fs_ctx *c, uint32_t mask)
+{
+	if (fs_session_has(c->s, FUSE_DONT_MASK))
+		fs_cred_umask(&c->t->cred, mask);
+}
 ssize_t fs_op_mknod(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_mkdir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_symlink(struct fs_ctx *c, const void *in, void *out);
@@ -476,6 +498,21 @@ ssize_t fs_op_unlink(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_rmdir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_rename(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_rename2(struct fs_ctx *c, const void *in, void *out);
+
+/* xattr.c */
+ssize_t fs_op_setxattr(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_getxattr(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_listxattr(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_removexattr(struct fs_ctx *c, const void *in, void *out);
+bool fs_has_xattr(const struct conf_share *set);
+/* What the host calls the guest's attribute `name`: that itself or buf. */
+int fs_xattr_name(const struct conf_share *set, const char *name,
+		  char buf[FS_XNAME_SIZE], const char **host);
+/* What the guest sees of the host's attribute `name`, a part of it; NULL:
+ * nothing. */
+const char *fs_xattr_shown(const struct conf_share *set, const char *name);
+/* Is security.capability something else on the host? */
+bool fs_xattr_moves_caps(const struct conf_share *set);
 
 /*
  * fold.c: for shares that fold.  Each may answer FS_DEFER, before anything was
@@ -562,6 +599,8 @@ void fs_show_open(struct fs_text *t, const void *in);
 void fs_show_read(struct fs_text *t, const void *in);
 void fs_show_rename(struct fs_text *t, const void *in);
 void fs_show_rename2(struct fs_text *t, const void *in);
+void fs_show_getxattr(struct fs_text *t, const void *in);
+void fs_show_setxattr(struct fs_text *t, const void *in);
 void fs_show_setattr(struct fs_text *t, const void *in);
 void fs_show_write(struct fs_text *t, const void *in);
 

@@ -47,8 +47,6 @@ struct fs_counters {
 #define FS_COUNTER(name, help) uint64_t name;
 	FS_STATS(FS_COUNTER)
 #undef FS_COUNTER
-	uint64_t op[FS_OPCODES];	/* requests by opcode */
-	uint64_t op_errors[FS_OPCODES];
 };
 
 /* Add `from` to `to` (both may be counting); print as "name value" lines. */
@@ -98,9 +96,21 @@ struct fs_info {
 	uint64_t nodes;			/* node ids the guest holds */
 	uint64_t handles;		/* open files and directories */
 	uint64_t node_fds;		/* O_PATH fds open for nodes */
+	uint64_t max_handles, max_node_fds;	/* budgets of the share */
 };
 void fs_session_info(struct fs_session *session, struct fs_info *info);
 void fs_share_info(struct fs_share *share, struct fs_info *info);
+
+/* What a guest has open.  Others may be serving. */
+struct fs_handle_info {
+	uint64_t fh, nodeid;
+	bool dir;
+	int flags;			/* open(2)'s */
+	const char *path;		/* on the host, or "" */
+};
+void fs_session_handles(struct fs_session *session,
+			void (*fn)(void *ctx, const struct fs_handle_info *h),
+			void *ctx);
 
 /* ------------------------------------------------------------------ */
 /* Threads: scratch memory and the identity that a thread acts under. */
@@ -128,9 +138,10 @@ struct fs_req {
 	unsigned flags;
 	struct fs_counters *counters;	/* of the calling thread, for this share */
 
-	/* Filled in for traces and the caller, valid after fs_serve(). */
+	/* Filled in for traces and the caller, valid after fs_serve(); these
+	 * three may be read by another thread, atomically, while it serves. */
 	uint32_t opcode;
-	uint64_t unique;
+	uint64_t unique, nodeid;
 	int error;		/* 0 or the -errno answered, as Linux numbers it */
 };
 

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -135,5 +137,58 @@ fs_handles_clear(struct fs_session *s)
 			continue;
 		fs_handle_release(h);
 		fs_handle_put(h);
+	}
+}
+
+/* Where an open file is now; asks no disk. */
+static void
+path_of(struct fs_session *s, int fd, char *path, size_t size)
+{
+	char name[16];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "%d", fd);
+	n = readlinkat(s->share->proc_fd, name, path, size - 1);
+	path[n > 0 ? n : 0] = '\0';
+}
+
+/*
+ * Look without a reference: to give one back may mean to close the file, which
+ * can take long.  What was seen is true if the handle is still open after it;
+ * neither slots nor nodes leave their memory.
+ */
+static bool
+peek(struct fs_handle *h, struct fs_handle_info *info, char *path, size_t size)
+{
+	uint64_t id = fs_slot_id(&h->slot);
+
+	if (!atomic_load(&h->open))
+		return false;
+	*info = (struct fs_handle_info){
+		.fh = id,
+		.nodeid = fs_node_id(h->node),
+		.dir = h->dir,
+		.flags = h->flags,
+		.path = path,
+	};
+	path_of(h->session, h->fd, path, size);
+	return atomic_load(&h->open) && fs_slot_id(&h->slot) == id;
+}
+
+void
+fs_session_handles(struct fs_session *s,
+		   void (*fn)(void *ctx, const struct fs_handle_info *h),
+		   void *ctx)
+{
+	uint32_t end = fs_table_end(&s->handles);
+	char path[PATH_MAX];
+
+	for (uint32_t i = 1; i < end; i++) {
+		struct fs_handle *h = (void *)fs_table_at(&s->handles, i);
+		struct fs_handle_info info;
+
+		if (!h || !peek(h, &info, path, sizeof(path)))
+			continue;
+		fn(ctx, &info);
 	}
 }

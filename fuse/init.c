@@ -9,34 +9,61 @@
 
 #include "fuse/fs.h"
 
-enum when {
-	ALWAYS,
-	UNLESS_NEVER,		/* not with cache = never */
-	PRIVILEGED,		/* when we can drop CAP_FSETID */
-};
+typedef bool wants_fn(const struct fs_share *share);
 
-/* An option is used when the guest offers it and `when` holds. */
+static bool
+always(const struct fs_share *share)
+{
+	(void)share;
+	return true;
+}
+
+static bool
+readdirplus(const struct fs_share *share)
+{
+	return share->set->cache != CONF_CACHE_NEVER;
+}
+
+/* We must be able to drop CAP_FSETID.  A guest that relies on us expects
+ * security.capability to go with the bits, which the host does under that
+ * name only. */
+static bool
+killpriv(const struct fs_share *share)
+{
+	return share->privileged && !fs_xattr_moves_caps(share->set);
+}
+
+static bool
+posix_acl(const struct fs_share *share)
+{
+	return share->set->posix_acl != CONF_WHEN_NEVER;
+}
+
+/* An option is used when the guest offers it and the function says so. */
 /* clang-format off */
 static const struct {
 	uint64_t bit;
-	enum when when;
+	wants_fn *wants;
 } options[] = {
-	{ FUSE_ASYNC_READ,		ALWAYS },
-	{ FUSE_ATOMIC_O_TRUNC,		ALWAYS },
-	{ FUSE_BIG_WRITES,		ALWAYS },
-	{ FUSE_HAS_IOCTL_DIR,		ALWAYS },
-	{ FUSE_AUTO_INVAL_DATA,		ALWAYS },
-	{ FUSE_DO_READDIRPLUS,		UNLESS_NEVER },
-	{ FUSE_READDIRPLUS_AUTO,	UNLESS_NEVER },
-	{ FUSE_ASYNC_DIO,		ALWAYS },
-	{ FUSE_PARALLEL_DIROPS,		ALWAYS },
-	{ FUSE_MAX_PAGES,		ALWAYS },
-	{ FUSE_SUBMOUNTS,		ALWAYS },
-	{ FUSE_HANDLE_KILLPRIV_V2,	PRIVILEGED },
-	{ FUSE_INIT_EXT,		ALWAYS },
-	{ FUSE_CREATE_SUPP_GROUP,	ALWAYS },
-	{ FUSE_NO_EXPORT_SUPPORT,	ALWAYS },
-	{ FUSE_ALLOW_IDMAP,		ALWAYS },
+	{ FUSE_ASYNC_READ,		always },
+	{ FUSE_ATOMIC_O_TRUNC,		always },
+	{ FUSE_BIG_WRITES,		always },
+	{ FUSE_DONT_MASK,		posix_acl },
+	{ FUSE_HAS_IOCTL_DIR,		always },
+	{ FUSE_AUTO_INVAL_DATA,		always },
+	{ FUSE_DO_READDIRPLUS,		readdirplus },
+	{ FUSE_READDIRPLUS_AUTO,	readdirplus },
+	{ FUSE_ASYNC_DIO,		always },
+	{ FUSE_PARALLEL_DIROPS,		always },
+	{ FUSE_POSIX_ACL,		posix_acl },
+	{ FUSE_MAX_PAGES,		always },
+	{ FUSE_SUBMOUNTS,		always },
+	{ FUSE_HANDLE_KILLPRIV_V2,	killpriv },
+	{ FUSE_SETXATTR_EXT,		posix_acl },
+	{ FUSE_INIT_EXT,		always },
+	{ FUSE_CREATE_SUPP_GROUP,	always },
+	{ FUSE_NO_EXPORT_SUPPORT,	always },
+	{ FUSE_ALLOW_IDMAP,		always },
 };
 /* clang-format on */
 
@@ -52,18 +79,13 @@ enum {
 	MAX_BACKGROUND = 65535,
 };
 
-static bool
-wants(const struct fs_share *share, enum when when)
+/* Access lists need a guest that leaves the umask to us. */
+static uint64_t
+complete(uint64_t flags)
 {
-	switch (when) {
-	case UNLESS_NEVER:
-		return share->set->cache != CONF_CACHE_NEVER;
-	case PRIVILEGED:
-		return share->privileged;
-	case ALWAYS:
-		break;
-	}
-	return true;
+	if ((flags & FUSE_POSIX_ACL) && (flags & FUSE_DONT_MASK))
+		return flags;
+	return flags & ~(uint64_t)(FUSE_POSIX_ACL | FUSE_DONT_MASK);
 }
 
 static uint64_t
@@ -72,11 +94,18 @@ agree(const struct fs_share *share, uint64_t offered)
 	uint64_t flags = 0;
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		if ((offered & options[i].bit) &&
-		    wants(share, options[i].when))
+		if ((offered & options[i].bit) && options[i].wants(share))
 			flags |= options[i].bit;
 	}
-	return flags;
+	return complete(flags);
+}
+
+/* A key says "always" and the guest cannot. */
+static bool
+is_refused(const struct fs_share *share, uint64_t flags)
+{
+	return share->set->posix_acl == CONF_WHEN_ALWAYS &&
+	       !(flags & FUSE_POSIX_ACL);
 }
 
 static bool
@@ -149,6 +178,8 @@ fs_op_init(struct fs_ctx *c, const void *arg, void *reply)
 	if (in.flags & FUSE_INIT_EXT)
 		offered |= (uint64_t)in.flags2 << 32;
 	offered = agree(c->share, offered);
+	if (is_refused(c->share, offered))
+		return -EOPNOTSUPP;
 	atomic_store(&s->windows, is_windows(c->share, &in, c->in_len));
 	atomic_store(&s->minor,
 		     in.minor < FS_PROTO_MINOR ? in.minor : FS_PROTO_MINOR);

@@ -4,6 +4,7 @@ fuse_libfuse_a_SOURCES = \
 	fuse/attr.c \
 	fuse/cred.c \
 	fuse/data.c \
+	fuse/decode.c \
 	fuse/dir.c \
 	fuse/file.c \
 	fuse/fold.c \
@@ -23,7 +24,8 @@ fuse_libfuse_a_SOURCES = \
 	fuse/show.c \
 	fuse/table.c \
 	fuse/windows.c \
-	fuse/wire.h
+	fuse/wire.h \
+	fuse/xattr.c
 
 # Tests: tests/fuseclient.h makes requests, each program tries one behaviour.
 check_LIBRARIES += tests/libfuseclient.a
@@ -42,7 +44,9 @@ fuse_tests = tests/test-fuse-casefold \
 	tests/test-fuse-node \
 	tests/test-fuse-special \
 	tests/test-fuse-threads \
-	tests/test-fuse-windows
+	tests/test-fuse-windows \
+	tests/test-fuse-xattr \
+	tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
 tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c
@@ -69,6 +73,10 @@ tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c
 tests_test_fuse_threads_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_windows_SOURCES = tests/test-fuse-windows.c
 tests_test_fuse_windows_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_xattr_SOURCES = tests/test-fuse-xattr.c
+tests_test_fuse_xattr_LDADD = $(fuse_test_ldadd)
+tests_test_xattrmap_SOURCES = tests/test-xattrmap.c tests/conf-try.h
+tests_test_xattrmap_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) $(conf_libs)
 
 check_PROGRAMS += tests/fuzz/replay-fuse
 TESTS += tests/fuzz/replay-fuse

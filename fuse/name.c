@@ -62,6 +62,7 @@ fs_op_mknod(struct fs_ctx *c, const void *arg, void *out)
 
 	if (err)
 		return err;
+	fs_use_umask(c, in->umask);
 	if (mknodat(c->fd, c->name, in->mode & (S_IFMT | 07777),
 		    decode_dev(in->rdev)) < 0)
 		err = -errno;
@@ -77,6 +78,7 @@ fs_op_mkdir(struct fs_ctx *c, const void *arg, void *out)
 
 	if (err)
 		return err;
+	fs_use_umask(c, in->umask);
 	if (mkdirat(c->fd, c->name, in->mode & 07777) < 0)
 		err = -errno;
 	return end(c, &m, err, out);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +40,10 @@ static const struct fs_op fs_ops[FS_OPCODES] = {
 	[FUSE_STATFS]       = { "STATFS",      0,              OUT(statfs), FS_FD | FS_ANY_ID,                         fs_op_statfs,       NULL },
 	[FUSE_RELEASE]      = { "RELEASE",     IN(release),    0,           FS_NONODE | FS_ANY_ID,                     fs_op_release,      fs_show_fh },
 	[FUSE_FSYNC]        = { "FSYNC",       IN(fsync),      0,           FS_FILE_FH | FS_ANY_ID | FS_SLOW,          fs_op_fsync,        fs_show_fsync },
+	[FUSE_SETXATTR]     = { "SETXATTR",    FUSE_COMPAT_SETXATTR_IN_SIZE, 0, FS_FD | FS_XNAME | FS_VALUE | FS_WRITES,   fs_op_setxattr,     fs_show_setxattr },
+	[FUSE_GETXATTR]     = { "GETXATTR",    IN(getxattr),   0,           FS_FD | FS_XNAME,                          fs_op_getxattr,     fs_show_getxattr },
+	[FUSE_LISTXATTR]    = { "LISTXATTR",   IN(getxattr),   0,           FS_FD,                                     fs_op_listxattr,    fs_show_getxattr },
+	[FUSE_REMOVEXATTR]  = { "REMOVEXATTR", 0,              0,           FS_FD | FS_XNAME | FS_WRITES,              fs_op_removexattr,  NULL },
 	[FUSE_FLUSH]        = { "FLUSH",       IN(flush),      0,           FS_FILE_FH | FS_ANY_ID,                    fs_op_flush,        fs_show_fh },
 	[FUSE_INIT]         = { "INIT",        16,             OUT(init),   FS_EARLY | FS_NONODE,                      fs_op_init,         fs_show_init },
 	[FUSE_OPENDIR]      = { "OPENDIR",     IN(open),       OUT(open),   FS_DIR,                                    fs_op_opendir,      fs_show_open },
@@ -77,141 +80,6 @@ fs_op_name(uint32_t opcode)
 	const struct fs_op *op = fs_op_get(opcode);
 
 	return op ? op->name : NULL;
-}
-
-/* ------------------------------------------------------------------ */
-/* Names and extensions. */
-
-/* One string with its NUL from *p on, before end. */
-static int
-take_string(char **p, char *end, const char **string, size_t *len)
-{
-	char *nul = memchr(*p, 0, (size_t)(end - *p));
-
-	if (!nul)
-		return -EINVAL;
-	*string = *p;
-	*len = (size_t)(nul - *p);
-	*p = nul + 1;
-	return *len ? 0 : -EINVAL;
-}
-
-static int
-take_name(char **p, char *end, bool dots, const char **name)
-{
-	size_t len;
-	int err = take_string(p, end, name, &len);
-	const char *s = *name;
-
-	if (err)
-		return err;
-	if (len > NAME_MAX)
-		return -ENAMETOOLONG;
-	if (memchr(s, '/', len))
-		return -EINVAL;
-	if (s[0] == '.' && (len == 1 || (len == 2 && s[1] == '.')))
-		return dots ? 0 : -EINVAL;
-	return 0;
-}
-
-static int
-take_target(char **p, char *end, const char **target)
-{
-	size_t len;
-	int err = take_string(p, end, target, &len);
-
-	if (err)
-		return err;
-	return len < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-/* The names of the row's kind, filling [p, end) to the last byte. */
-static int
-take_names(struct fs_ctx *c, char *p, char *end)
-{
-	unsigned flags = c->op->flags;
-	int err = take_name(&p, end, flags & FS_DOTS, &c->name);
-
-	if (!err && (flags & FS_NAME2))
-		err = take_name(&p, end, false, &c->name2);
-	if (!err && (flags & FS_PATH))
-		err = take_target(&p, end, &c->name2);
-	return !err && p != end ? -EINVAL : err;
-}
-
-/* The caller's groups out of an extension. */
-static int
-take_groups(struct fs_ctx *c, const char *p, size_t size)
-{
-	struct fs_wire_groups g;
-
-	if (size < sizeof(g))
-		return -EINVAL;
-	memcpy(&g, p, sizeof(g));
-	if (g.nr_groups > FS_GROUPS_MAX ||
-	    g.nr_groups * sizeof(uint32_t) > size - sizeof(g))
-		return -EINVAL;
-	memcpy(c->groups, p + sizeof(g), g.nr_groups * sizeof(uint32_t));
-	c->ngroups = g.nr_groups;
-	return 0;
-}
-
-static int
-take_extensions(struct fs_ctx *c, const char *p, size_t left)
-{
-	while (left) {
-		struct fuse_ext_header ext;
-		int err = 0;
-
-		if (left < sizeof(ext))
-			return -EINVAL;
-		memcpy(&ext, p, sizeof(ext));
-		if (ext.size < sizeof(ext) || ext.size > left ||
-		    ext.size % sizeof(uint64_t))
-			return -EINVAL;
-		if (ext.type == FS_EXT_GROUPS)
-			err = take_groups(c, p + sizeof(ext),
-					  ext.size - sizeof(ext));
-		if (err)
-			return err;
-		p += ext.size;
-		left -= ext.size;
-	}
-	return 0;
-}
-
-/*
- * Copy what follows the header, but for file data, and check it.  The copy is
- * followed by zeros, so that structs an older guest sends shorter are whole.
- */
-static int
-decode(struct fs_ctx *c)
-{
-	struct fs_req *r = c->req;
-	const struct fs_op *op = c->op;
-	bool named = op->flags & (FS_NAME | FS_NAME2);
-	size_t n = op->flags & FS_DATA ? op->in : c->in_len, ext = 0;
-	char *in = c->t->in;
-	int err;
-
-	if (c->in_len < op->in)
-		return -EINVAL;
-	if (n > FS_IN_MAX) {
-		if (named)
-			return -ENAMETOOLONG;
-		n = FS_IN_MAX;
-	}
-	n = fs_iov_read(r->in, r->nin, sizeof(c->h), in, n);
-	memset(in + n, 0, 256);
-	if (!named)
-		return 0;
-	/* Without this flag the field is padding, with garbage by Windows. */
-	if (fs_session_has(c->s, FUSE_CREATE_SUPP_GROUP))
-		ext = c->h.total_extlen * sizeof(uint64_t);
-	if (ext > n - op->in)
-		return -EINVAL;
-	err = take_names(c, in + op->in, in + n - ext);
-	return err ? err : take_extensions(c, in + n - ext, ext);
 }
 
 /* ------------------------------------------------------------------ */
@@ -337,7 +205,7 @@ check(struct fs_ctx *c)
 	flags = c->op->flags;
 	if (!is_served(c))
 		return -EIO;
-	err = decode(c);
+	err = fs_decode(c);
 	if (err)
 		return err;
 	if ((flags & FS_WRITES) && c->share->set->readonly)
@@ -392,15 +260,9 @@ reply(struct fs_ctx *c, ssize_t n)
 static void
 count(const struct fs_req *r)
 {
-	struct fs_counters *n = r->counters;
-	uint32_t op = r->opcode < FS_OPCODES ? r->opcode : 0;
-
-	fs_count(&n->requests, 1);
-	fs_count(&n->op[op], 1);
-	if (r->error) {
-		fs_count(&n->errors, 1);
-		fs_count(&n->op_errors[op], 1);
-	}
+	fs_count(&r->counters->requests, 1);
+	if (r->error)
+		fs_count(&r->counters->errors, 1);
 }
 
 /* The header, once and for all; -errno if there is nothing to answer. */
@@ -411,8 +273,9 @@ take_header(struct fs_ctx *c)
 
 	if (fs_iov_read(r->in, r->nin, 0, &c->h, sizeof(c->h)) < sizeof(c->h))
 		return -EINVAL;
-	r->opcode = c->h.opcode;
-	r->unique = c->h.unique;
+	__atomic_store_n(&r->opcode, c->h.opcode, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->unique, c->h.unique, __ATOMIC_RELAXED);
+	__atomic_store_n(&r->nodeid, c->h.nodeid, __ATOMIC_RELAXED);
 	c->op = fs_op_get(c->h.opcode);
 	if (r->out_len < sizeof(struct fuse_out_header) &&
 	    !(c->op && (c->op->flags & FS_NOREPLY)))
@@ -437,8 +300,9 @@ fs_serve(struct fs_session *session, struct fs_thread *thread,
 	c.fd = c.fd2 = -1;
 	c.fh = NULL;
 	c.body = NULL;
-	req->opcode = 0;
-	req->unique = 0;
+	__atomic_store_n(&req->opcode, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&req->unique, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&req->nodeid, 0, __ATOMIC_RELAXED);
 	req->error = take_header(&c);
 	if (req->error) {
 		fs_count(&req->counters->malformed, 1);

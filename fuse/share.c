@@ -136,6 +136,8 @@ fs_share_info(struct fs_share *share, struct fs_info *info)
 	info->ready = atomic_load(&share->nsessions) > 0;
 	info->nodes = atomic_load(&share->nnodes);
 	info->handles = atomic_load(&share->nhandles);
+	info->max_handles = atomic_load(&share->max_open);
+	info->max_node_fds = atomic_load(&share->max_fds);
 	pthread_mutex_lock(&share->lru_lock);
 	info->node_fds = share->nfds;
 	pthread_mutex_unlock(&share->lru_lock);

@@ -99,6 +99,16 @@ SHOW(getattr, getattr)
 		add(t, " fh=%" PRIu64, in->fh);
 }
 
+SHOW(getxattr, getxattr)
+{
+	add(t, " size=%" PRIu32, in->size);
+}
+
+SHOW(setxattr, setxattr)
+{
+	add(t, " size=%" PRIu32 " flags=%" PRIu32, in->size, in->flags);
+}
+
 SHOW(init, init)
 {
 	add(t, " %" PRIu32 ".%" PRIu32 " flags=0x%" PRIx64, in->major,
@@ -176,7 +186,15 @@ SHOW(setattr, setattr)
 static void
 add_names(struct fs_text *t, unsigned flags, const char *p, size_t left)
 {
-	int n = flags & (FS_NAME2 | FS_PATH) ? 2 : flags & FS_NAME ? 1 : 0;
+	int n = flags & (FS_NAME2 | FS_PATH) ? 2
+		: flags & (FS_NAME | FS_XNAME) ? 1 : 0;
+
+	/* SETXATTR's struct may be longer (SETXATTR_EXT): then a small number
+	 * stands where else the name would begin. */
+	if ((flags & FS_VALUE) && left > 8 && (unsigned char)*p < 0x20) {
+		p += 8;
+		left -= 8;
+	}
 
 	for (; n > 0 && left; n--) {
 		size_t len = strnlen(p, left);

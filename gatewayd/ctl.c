@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@
 #define OUTPUT_HIGH (256 << 10)	/* requests wait above this */
 #define CLIENTS_MAX 512
 #define IDLE_S 300
+#define RING_TICK_US 50000	/* how often a watched ring is looked at */
+#define WHY_MAX (60 << 10)	/* every message about a configuration */
 
 struct client {
 	TAILQ_ENTRY(client) link;
@@ -44,16 +47,19 @@ struct ctl {
 	TAILQ_HEAD(, client) clients;
 	unsigned nclients;
 	struct event *tick;		/* while somebody watches */
-	unsigned nwatches;
+	struct event *ring_tick;	/* ... log or trace */
+	unsigned nwatches, nrings;
 };
 
 static void
 client_free(struct client *c)
 {
 	if (c->watch) {
-		tree_watch_free(c->watch);
+		if (tree_watch_is_ring(c->watch) && --c->ctl->nrings == 0)
+			evtimer_del(c->ctl->ring_tick);
 		if (--c->ctl->nwatches == 0)
 			evtimer_del(c->ctl->tick);
+		tree_watch_free(c->watch);
 	}
 	TAILQ_REMOVE(&c->ctl->clients, c, link);
 	c->ctl->nclients--;
@@ -154,12 +160,15 @@ static int
 do_watch(struct client *c, struct request *r, char *why, size_t size)
 {
 	struct timeval second = { .tv_sec = 1 };
+	struct timeval soon = { .tv_usec = RING_TICK_US };
 	int err = tree_watch_new(c->ctl->gw, r->path, &c->watch, why, size);
 
 	if (err)
 		return err;
 	if (c->ctl->nwatches++ == 0)
 		evtimer_add(c->ctl->tick, &second);
+	if (tree_watch_is_ring(c->watch) && c->ctl->nrings++ == 0)
+		evtimer_add(c->ctl->ring_tick, &soon);
 	evbuffer_add_printf(bufferevent_get_output(c->bev), "ok stream\n");
 	stream_tick(c);
 	return 0;
@@ -193,7 +202,7 @@ next_word(char **line)
 static void
 serve_line(struct client *c, char *line)
 {
-	char why[8192] = "";
+	char why[WHY_MAX] = "";
 	struct request r;
 	char *verb = next_word(&line);
 	int err = -EINVAL;
@@ -299,6 +308,8 @@ on_write(struct bufferevent *bev, void *arg)
 	struct client *c = arg;
 
 	(void)bev;
+	if (c->watch && tree_watch_is_ring(c->watch))
+		stream_tick(c);
 	serve_lines(c);
 	finish_if_done(c);
 }
@@ -322,16 +333,32 @@ on_event(struct bufferevent *bev, short what, void *arg)
 
 /* ---- streams ---- */
 
+/* The lines of a ring wait there. */
+static void
+stream_ring(struct client *c)
+{
+	struct evbuffer *out = bufferevent_get_output(c->bev);
+	size_t had = evbuffer_get_length(out);
+
+	if (had < OUTPUT_HIGH)
+		tree_watch_poll(c->watch, OUTPUT_HIGH - had, out);
+}
+
 static void
 stream_tick(struct client *c)
 {
 	struct evbuffer *out = bufferevent_get_output(c->bev);
-	struct evbuffer *lines = evbuffer_new();
+	struct evbuffer *lines;
 	char *line;
 
+	if (tree_watch_is_ring(c->watch)) {
+		stream_ring(c);
+		return;
+	}
+	lines = evbuffer_new();
 	if (!lines)
 		return;
-	tree_watch_poll(c->watch, lines);
+	tree_watch_poll(c->watch, SIZE_MAX, lines);
 	if (c->lost && evbuffer_get_length(out) < OUTPUT_HIGH) {
 		evbuffer_add_printf(out, "lost %lu\n", c->lost);
 		c->lost = 0;
@@ -346,19 +373,49 @@ stream_tick(struct client *c)
 	evbuffer_free(lines);
 }
 
+/* One that had half-closed may have left altogether: nothing else tells. */
+static bool
+has_left(const struct client *c)
+{
+	struct pollfd fd = { .fd = bufferevent_getfd(c->bev) };
+
+	return c->eof && poll(&fd, 1, 0) > 0 &&
+	       (fd.revents & (POLLHUP | POLLERR));
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct timeval second = { .tv_sec = 1 };
+	struct ctl *ctl = arg;
+	struct client *c, *next;
+
+	(void)fd;
+	(void)what;
+	for (c = TAILQ_FIRST(&ctl->clients); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->watch && has_left(c))
+			client_free(c);
+		else if (c->watch)
+			stream_tick(c);
+	}
+	if (ctl->nwatches)
+		evtimer_add(ctl->tick, &second);
+}
+
+static void
+on_ring_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct timeval soon = { .tv_usec = RING_TICK_US };
 	struct ctl *ctl = arg;
 	struct client *c;
 
 	(void)fd;
 	(void)what;
 	TAILQ_FOREACH(c, &ctl->clients, link)
-		if (c->watch)
-			stream_tick(c);
-	evtimer_add(ctl->tick, &second);
+		if (c->watch && tree_watch_is_ring(c->watch))
+			stream_ring(c);
+	evtimer_add(ctl->ring_tick, &soon);
 }
 
 /* ---- clients ---- */
@@ -446,10 +503,21 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 	}
 }
 
+static int
+bind_socket(struct gw *gw, struct gw_socket *sock, char *why, size_t size)
+{
+	const struct conf_gateway *conf = &gw->conf->gateway;
+	int err;
+
+	if (activate_socket(gw, NULL, sock, &err))
+		return err;
+	return listen_unix(conf->control_socket, NULL, conf->control_group,
+			   conf->control_mode, false, sock, why, size);
+}
+
 int
 ctl_new(struct gw *gw, struct ctl **out, char *why, size_t size)
 {
-	const struct conf_gateway *conf = &gw->conf->gateway;
 	struct ctl *ctl = calloc(1, sizeof(*ctl));
 	int err;
 
@@ -457,8 +525,7 @@ ctl_new(struct gw *gw, struct ctl **out, char *why, size_t size)
 		return -ENOMEM;
 	ctl->gw = gw;
 	TAILQ_INIT(&ctl->clients);
-	err = listen_unix(conf->control_socket, NULL, conf->control_group,
-			  conf->control_mode, false, &ctl->sock, why, size);
+	err = bind_socket(gw, &ctl->sock, why, size);
 	if (err) {
 		free(ctl);
 		return err;
@@ -467,7 +534,8 @@ ctl_new(struct gw *gw, struct ctl **out, char *why, size_t size)
 				on_accept, ctl);
 	ctl->resume = evtimer_new(gw->base, on_resume, ctl);
 	ctl->tick = evtimer_new(gw->base, on_tick, ctl);
-	if (!ctl->accept || !ctl->resume || !ctl->tick) {
+	ctl->ring_tick = evtimer_new(gw->base, on_ring_tick, ctl);
+	if (!ctl->accept || !ctl->resume || !ctl->tick || !ctl->ring_tick) {
 		ctl_free(ctl);
 		return -ENOMEM;
 	}
@@ -481,6 +549,8 @@ ctl_apply(struct ctl *ctl)
 {
 	const struct conf_gateway *conf = &ctl->gw->conf->gateway;
 
+	if (ctl->sock.inherited)
+		return 0;
 	return listen_own(ctl->sock.path, NULL, conf->control_group,
 			  conf->control_mode);
 }
@@ -505,6 +575,8 @@ ctl_free(struct ctl *ctl)
 		event_free(ctl->resume);
 	if (ctl->tick)
 		event_free(ctl->tick);
+	if (ctl->ring_tick)
+		event_free(ctl->ring_tick);
 	listen_close(&ctl->sock);
 	free(ctl);
 }

@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LINE_LEN 8192			/* longest reply line we take */
+#define LINE_LEN (128 << 10)		/* longest reply line we take */
 #define BODY_MAX ((size_t)256 << 20)	/* a reply beyond this is no reply */
 
 int

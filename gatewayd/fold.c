@@ -319,7 +319,7 @@ fold_close(struct share *share)
 	if (!f)
 		return true;
 	if (!f->closing) {
-		fold_counters(share, &share->fold_past);
+		fold_counters(share, &share->tag->fold_past);
 		f->closing = true;
 		evtimer_del(f->timer);
 		want(f, CLOSE);
@@ -328,21 +328,24 @@ fold_close(struct share *share)
 }
 
 void
-fold_add(struct cf_stats *to, const struct cf_stats *from)
+fold_counters(struct share *share, struct cf_stats *sum)
 {
-#define ADD(name, help) to->name += from->name;
+	struct cf_stats now;
+
+	if (!share->fold || share->fold->closing)
+		return;
+	cf_share_stats(share->fold->cf, &now);
+#define ADD(name, help) sum->name += now.name;
 	CF_STATS(ADD)
 #undef ADD
 }
 
 void
-fold_counters(struct share *share, struct cf_stats *sum)
+fold_info(struct share *share, struct cf_info *info)
 {
-	struct cf_stats now = { 0 };
-
+	memset(info, 0, sizeof(*info));
 	if (share->fold && !share->fold->closing)
-		cf_share_stats(share->fold->cf, &now);
-	fold_add(sum, &now);
+		cf_share_info(share->fold->cf, info);
 }
 
 /* ---- as text, and as asked for ---- */
@@ -371,14 +374,13 @@ fold_show(struct share *share, struct evbuffer *out)
 		[CONF_CASEFOLD_NT] = "nt",
 		[CONF_CASEFOLD_ASCII] = "ascii",
 	};
-	struct fold *f = share->fold;
 	struct cf_info i;
 
 	evbuffer_add_printf(out, "casefold %s\n",
 			    modes[share->conf->casefold]);
-	if (!f || f->closing)
+	if (!share->fold || share->fold->closing)
 		return;
-	cf_share_info(f->cf, &i);
+	fold_info(share, &i);
 	evbuffer_add_printf(out, "directories %llu\nmemory %llu\n"
 			    "watches %llu\ndatabase %s\n"
 			    "database_bytes %llu\n",
@@ -387,7 +389,7 @@ fold_show(struct share *share, struct evbuffer *out)
 			    (unsigned long long)i.watches,
 			    i.db ? "yes" : "no",
 			    (unsigned long long)i.db_bytes);
-	show_check(f, out);
+	show_check(share->fold, out);
 }
 
 int

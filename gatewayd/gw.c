@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STOP_MARGIN_US 5000000	/* to end what has been drained */
+
 uint64_t
 now_us(void)
 {
@@ -99,7 +101,7 @@ on_reload_signal(evutil_socket_t sig, short what, void *arg)
 }
 
 void
-gw_set_poll_max(struct gw *gw)
+gw_apply(struct gw *gw)
 {
 	const struct conf_gateway *c = &gw->conf->gateway;
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -107,6 +109,7 @@ gw_set_poll_max(struct gw *gw)
 
 	atomic_store(&gw->poll_max, (int)(c->poll_max_given ? c->poll_max :
 							      most));
+	atomic_store(&gw->slow_ns, c->slow_request_us * 1000);
 }
 
 int
@@ -116,6 +119,7 @@ gw_init(struct gw *gw)
 	STAILQ_INIT(&gw->mail);
 	TAILQ_INIT(&gw->shares);
 	gw->started = (time_t)(now_us() / 1000000);
+	gw->reloads.when = time(NULL);
 	gw->base = event_base_new();
 	gw->mail_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!gw->base || gw->mail_fd < 0)
@@ -143,12 +147,18 @@ gw_fini(struct gw *gw)
 			event_free(gw->signals[i]);
 	if (gw->stop_timer)
 		event_free(gw->stop_timer);
+	if (gw->watchdog)
+		event_free(gw->watchdog);
 	if (gw->mail_event)
 		event_free(gw->mail_event);
 	if (gw->mail_fd >= 0)
 		close(gw->mail_fd);
+	/* Bufferevents end in the loop; let those that were freed do so. */
+	if (gw->base)
+		event_base_loop(gw->base, EVLOOP_NONBLOCK);
 	if (gw->base)
 		event_base_free(gw->base);
+	activate_fini(gw);
 	pthread_mutex_destroy(&gw->mail_lock);
 }
 
@@ -192,7 +202,10 @@ gw_stop(struct gw *gw, int status)
 		return;
 	gw->stopping = true;
 	gw->exit_status = status;
-	notify_systemd("STOPPING=1\nSTATUS=Waiting for requests to end");
+	/* Whatever TimeoutStopSec= is, drain_timeout counts. */
+	notify_systemd("STOPPING=1\nSTATUS=Waiting for requests to end\n"
+		       "EXTEND_TIMEOUT_USEC=%llu",
+		       (unsigned long long)us + STOP_MARGIN_US);
 	gw->stop_timer = evtimer_new(gw->base, on_stop_timeout, gw);
 	if (gw->stop_timer)
 		evtimer_add(gw->stop_timer, &tv);

@@ -23,9 +23,13 @@
 #include "casefold/casefold.h"
 #include "conf/conf.h"
 #include "fuse/fuse.h"
+#include "gatewayd/clock.h"
+#include "gatewayd/lines.h"
 #include "gatewayd/log.h"
+#include "gatewayd/opstats.h"
 #include "vhost/vhost.h"
 
+struct activation;
 struct ctl;
 struct fold;
 struct gw;
@@ -49,8 +53,10 @@ struct gw {
 	struct pool *pool;
 	char *cache_dir;		/* as it was at the start */
 	struct ctl *ctl;
+	struct activation *activation;	/* sockets of the service manager, or NULL */
 	struct event *signals[3];
 	struct event *stop_timer;
+	struct event *watchdog;		/* or NULL: nobody watches */
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
 	int exit_status;
@@ -59,6 +65,15 @@ struct gw {
 	STAILQ_HEAD(, gw_msg) mail;	/* under mail_lock */
 	int mail_fd;			/* eventfd */
 	struct event *mail_event;
+
+	struct gw_clock clock;		/* not changed after the start */
+	atomic_ullong slow_ns;		/* longer requests are logged; 0 = none */
+	struct lines *log;		/* the last lines of the log */
+	struct {
+		unsigned good, bad;	/* reloads */
+		time_t when;		/* of the last good one, or the start */
+		bool failed;		/* the last one */
+	} reloads;
 
 	atomic_int pollers;		/* threads that poll just now */
 	atomic_int poll_max;		/* how many may */
@@ -70,18 +85,43 @@ struct gw {
 struct gw_socket {
 	int fd;				/* -1 when not listening */
 	char *path;
+	bool inherited;			/* name, owner and mode are not ours */
 	dev_t dev;			/* of the name: is it still ours? */
 	ino_t ino;
 };
 
-/* One mount tag. */
+/* What an admin wants of a share, besides its configuration. */
+enum tag_wish { TAG_AS_CONFIGURED, TAG_ENABLED, TAG_DISABLED };
+
+/* What all shares of one mount tag have in common, old ones and the new. */
+struct tag {
+	char *name;
+	unsigned refs;			/* shares of that tag */
+	enum tag_wish wish;
+	struct event *drain_timer;	/* then guests that stayed are dropped */
+	uint64_t sessions_total;
+	uint64_t refused;		/* frontends turned away */
+	struct op_table cleared;	/* the table as it was at `clear` */
+	struct cf_stats fold_past;	/* of shares that ended */
+
+	atomic_bool tracing;
+	struct lines *_Atomic trace;	/* NULL: it was never on */
+
+	/* Of threads that ended and of requests in the pool. */
+	pthread_mutex_t lock;
+	struct fs_counters past;	/* under lock */
+	struct op_table past_ops;	/* under lock */
+	uint64_t past_polls, past_poll_hits;	/* under lock */
+};
+
+/* One set of settings of a mount tag. */
 struct share {
 	TAILQ_ENTRY(share) link;
 	struct gw *gw;
+	struct tag *tag;		/* held */
 	struct conf_share *conf;	/* held */
 	struct fs_share *fs;		/* NULL when the directory failed */
 	struct fold *fold;		/* NULL: names are as they are */
-	struct cf_stats fold_past;	/* of those it replaced */
 	char *failed;			/* why it is not served, or NULL */
 	bool retired;			/* replaced or removed; its guests may stay */
 	struct conf_share **older;	/* held: settings that were live before */
@@ -91,15 +131,11 @@ struct share {
 	struct event *listen_retry;	/* accept goes on after EMFILE */
 	TAILQ_HEAD(, session) sessions;
 	unsigned nsessions;
-	uint64_t sessions_total;
-	uint64_t refused;		/* frontends turned away */
 	struct log_limit limit;		/* for what frontends and guests cause */
 
-	pthread_mutex_t lock;
-	struct fs_counters past;	/* under lock: of threads that ended, of pool jobs */
-
 	/* The pool's own, under its lock. */
-	STAILQ_HEAD(, job) jobs;
+	STAILQ_HEAD(, job) jobs;	/* that wait */
+	TAILQ_HEAD(, job) running;
 	TAILQ_ENTRY(share) ready;
 	bool is_ready;
 	unsigned njobs, nrunning;
@@ -113,12 +149,20 @@ struct qthread {
 	int wake_fd;			/* eventfd */
 	struct gw_msg msg;		/* "I have stopped" */
 	bool joined;
-	struct fs_counters counters;	/* written by the thread, read by any */
+	struct gw_clock clock;		/* a copy */
+	uint64_t now;			/* its last look at the clock */
+
+	/* Written by the thread, read by any. */
+	struct fs_req req;		/* the present one: opcode, node, unique */
+	atomic_ullong since;		/* when it was taken; 0 = none is served */
+	struct fs_counters counters;
+	struct op_table ops;
 	atomic_ullong polls, poll_hits;	/* looks at the ring that found work */
 
 	pthread_mutex_t lock;
 	struct vh_queue *hiprio;	/* under lock: also to be served, or NULL */
 	bool stop;			/* under lock */
+	bool drop;			/* under lock: say that hiprio is given back */
 	atomic_bool attention;		/* one of the above has changed */
 };
 
@@ -153,6 +197,8 @@ struct session {
 	struct squeue queue[VH_QUEUES_MAX];
 
 	pthread_mutex_t lock;
+	bool peer_known;		/* under lock: the next two are set */
+	char vm[80], program[32];	/* under lock: "" when it has none */
 	unsigned njobs;			/* under lock: requests in the pool */
 	char broken[160];		/* under lock: why a queue thread gave up */
 	struct gw_msg broken_msg;
@@ -166,7 +212,7 @@ void gw_post(struct gw *gw, struct gw_msg *msg);	/* any thread */
 void gw_unpost(struct gw *gw, struct gw_msg *msg);	/* before it is freed */
 void gw_stop(struct gw *gw, int status);	/* begin an orderly end */
 void gw_check_stopped(struct gw *gw);	/* a session has gone */
-void gw_set_poll_max(struct gw *gw);	/* from the configuration */
+void gw_apply(struct gw *gw);		/* settings other threads look at */
 void gw_status(struct gw *gw);		/* tell systemd how many there are */
 
 /* ---- share.c ---- */
@@ -194,11 +240,52 @@ struct share *share_find(struct gw *gw, const char *tag);
 /* Shares of one tag: the one in use and those it replaced. */
 struct share *share_of_tag(struct gw *gw, struct share *after,
 			   const char *tag);
+/* May it listen: as the admin wants, else as `conf` says.  `old` has its
+ * place now, or is NULL. */
+bool share_is_wanted(const struct conf_share *conf, const struct share *old);
+/* End every session of its tag, or the one numbered `id` unless 0; how many. */
+unsigned share_drop(struct share *share, uint64_t id);
 /* Sum of all that was ever counted for its tag. */
 void share_counters(struct share *share, struct fs_counters *sum);
+void share_ops(struct share *share, struct op_table *sum);
+void share_each_thread(struct share *share,
+		       void (*fn)(struct qthread *t, void *ctx), void *ctx);
 void share_fold_counters(struct share *share, struct cf_stats *sum);
 unsigned share_sessions(struct share *share);	/* of its tag */
 const char *share_state(struct share *share);
+
+/* ---- tag.c ---- */
+struct tag *tag_get(struct gw *gw, const char *name);	/* made when needed */
+void tag_put(struct tag *tag);
+int tag_trace(struct tag *tag, bool on);
+/* What a share's ctl file can do; -errno with a sentence in why[size]. */
+int tag_enable(struct share *share, char *why, size_t size);
+void tag_disable(struct share *share);
+/* Disable it, and drop who is still there after that time; 0 = never. */
+int tag_drain(struct share *share, uint64_t us);
+void tag_clear(struct share *share);	/* maxima and percentiles */
+
+/* ---- trace.c ---- */
+void trace_request(struct session *s, const struct fs_req *req);
+void trace_reply(struct session *s, const struct fs_req *req, size_t len,
+		 uint64_t ns);
+
+/* ---- peer.c ---- */
+/* Find out what the front end's process is; may wait for it. */
+void peer_look(struct session *s);
+
+/* ---- inflight.c ---- */
+/* A request that is being served, or waits for the pool. */
+struct inflight {
+	uint64_t session, unique, nodeid, age_ns;
+	uint32_t opcode;
+	unsigned queue;
+	enum { IN_QUEUE, IN_POOL, IN_WAITING } where;
+};
+/* Those of a tag, allocated; -ENOMEM. */
+int inflight_list(struct share *share, struct inflight **list, size_t *n);
+/* A request is done that took longer than slow_request. */
+void inflight_slow(struct session *s, const struct fs_req *req, uint64_t ns);
 
 /* ---- reload.c ---- */
 /*
@@ -222,14 +309,32 @@ int listen_unix(const char *path, const char *user, const char *group,
 		size_t size);
 /* Close it and remove its name, unless that is somebody else's by now. */
 void listen_close(struct gw_socket *sock);
-/* Bind the socket of `conf`; it may replace one that the share `old` has. */
-int share_bind(const struct conf_share *conf, const struct share *old,
-	       struct gw_socket *sock, char *why, size_t size);
+/*
+ * Bind the socket of `conf`, or take the one that the service manager made for
+ * its tag.  It may replace one that the share `old` has.
+ */
+int share_bind(struct gw *gw, const struct conf_share *conf,
+	       const struct share *old, struct gw_socket *sock, char *why,
+	       size_t size);
 int share_accept(struct share *share);	/* begin to; sock is bound */
 void share_unlisten(struct share *share);
 /* Give owner and mode of `conf` to the socket that is there. */
 int listen_own(const char *path, const char *user, const char *group,
 	       unsigned mode);
+
+/* ---- activate.c: sockets of the service manager ---- */
+/*
+ * Keep those named "ctl" or by a tag of gw->conf, close others with a
+ * warning.  0 or -ENOMEM.
+ */
+int activate(struct gw *gw);
+void activate_fini(struct gw *gw);
+/*
+ * A duplicate of the one for `tag`, NULL = the control socket, in *sock; or
+ * *err is why not.  False if there is none.
+ */
+bool activate_socket(struct gw *gw, const char *tag, struct gw_socket *sock,
+		     int *err);
 
 /* ---- session.c ---- */
 int session_start(struct share *share, int fd, const struct ucred *peer);
@@ -264,12 +369,17 @@ int pool_new(struct gw *gw, unsigned size, struct pool **pool);
 bool pool_free(struct pool *pool);
 /*
  * Give the request in `c` and `req` to the pool; copies what it needs.
+ * It was taken off its ring at `since`.
  * 0, or -ENOMEM.  Waits while the share has too much waiting already, unless
  * *stop becomes true.
  */
 int pool_submit(struct pool *pool, struct session *s, struct vh_queue *q,
-		struct vh_chain *c, const struct fs_req *req,
+		struct vh_chain *c, const struct fs_req *req, uint64_t since,
 		atomic_bool *stop);
+/* Add the requests of one share to list[*n], which has room for `max`; *n
+ * counts those that did not fit, too. */
+void pool_inflight(struct pool *pool, struct share *share, uint64_t now,
+		   struct inflight *list, size_t max, size_t *n);
 /* Work that may wait, of the daemon's own; any thread may ask. */
 struct pool_task {
 	STAILQ_ENTRY(pool_task) link;
@@ -289,17 +399,20 @@ void fold_discard(struct share *share);
 /* False: its end has begun; gw_check_stopped() is called when it is done. */
 bool fold_close(struct share *share);
 void fold_counters(struct share *share, struct cf_stats *sum);
-void fold_add(struct cf_stats *to, const struct cf_stats *from);
+void fold_info(struct share *share, struct cf_info *info);
 /* check or rebuild; what comes of it is logged, and shown. */
 int fold_word(struct share *share, const char *word, char *why, size_t size);
 void fold_show(struct share *share, struct evbuffer *out);
 
 /* ---- privs.c ---- */
 void privs_raise_nofile(uint64_t want);
-int privs_drop(void);
+/* Keep what serving needs, more or less what `mod` says. */
+int privs_drop(const struct conf_caps *mod);
 
 /* ---- notify.c ---- */
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* From now on tell systemd twice in $WATCHDOG_USEC that the loop runs. */
+int notify_watchdog(struct gw *gw);
 
 /* ---- ctl.c, tree.c, stats.c ---- */
 int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);

@@ -146,7 +146,12 @@ listen_unix(const char *path, const char *user, const char *group,
 		     group ? group : "", mode, strerror(-err));
 		goto unlink_temp;
 	}
-	*sock = (struct gw_socket){ n, strdup(path), st.st_dev, st.st_ino };
+	*sock = (struct gw_socket){
+		.fd = n,
+		.path = strdup(path),
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+	};
 	return 0;
 
 unlink_temp:
@@ -170,7 +175,7 @@ may_connect(const struct share *share, uid_t uid)
 static void
 refuse(struct share *share, const struct ucred *peer, const char *why)
 {
-	share->refused++;
+	share->tag->refused++;
 	log_limited(&share->limit, CONF_LOG_WARN,
 		    "%s: front end refused: %s pid=%d uid=%u",
 		    share->conf->tag, why, (int)peer->pid, peer->uid);
@@ -226,12 +231,23 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 }
 
 int
-share_bind(const struct conf_share *c, const struct share *old,
+share_bind(struct gw *gw, const struct conf_share *c, const struct share *old,
 	   struct gw_socket *sock, char *why, size_t size)
 {
 	bool ours = old && old->sock.fd >= 0 &&
 		    !strcmp(old->conf->socket, c->socket);
+	int err;
 
+	if (activate_socket(gw, c->tag, sock, &err)) {
+		if (err)
+			return fail(err, why, size, "socket of the service "
+				    "manager: %s", strerror(-err));
+		if (strcmp(sock->path, c->socket))
+			log_warn("%s: listening on %s, as the service manager "
+				 "says, not on %s", c->tag, sock->path,
+				 c->socket);
+		return 0;
+	}
 	return listen_unix(c->socket, c->socket_user, c->socket_group,
 			   c->socket_mode, ours, sock, why, size);
 }
@@ -255,13 +271,12 @@ listen_close(struct gw_socket *sock)
 
 	if (sock->fd < 0)
 		return;
-	if (sock->path && !lstat(sock->path, &st) && st.st_dev == sock->dev &&
-	    st.st_ino == sock->ino)
+	if (sock->path && !sock->inherited && !lstat(sock->path, &st) &&
+	    st.st_dev == sock->dev && st.st_ino == sock->ino)
 		unlink(sock->path);
 	close(sock->fd);
 	free(sock->path);
-	sock->fd = -1;
-	sock->path = NULL;
+	*sock = (struct gw_socket){ .fd = -1 };
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The log: see log.h.  Each line is one write(2), so lines never mix. */
 #include "gatewayd/log.h"
+#include "gatewayd/lines.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 
 static int log_fd = 2;
 static enum conf_log log_level = CONF_LOG_INFO;
+static struct lines *_Atomic log_lines;
 
 static const struct {
 	const char *name;
@@ -42,14 +44,20 @@ log_open(const char *path)
 }
 
 void
+log_keep(struct lines *lines)
+{
+	atomic_store(&log_lines, lines);
+}
+
+void
 log_set_level(enum conf_log level)
 {
 	log_level = level;
 }
 
 /* Is standard error the journal?  systemd.exec(5), $JOURNAL_STREAM. */
-static bool
-is_journal(void)
+bool
+log_is_journal(void)
 {
 	const char *env = getenv("JOURNAL_STREAM");
 	unsigned long long dev, ino;
@@ -69,30 +77,46 @@ clean(char *s)
 			*s = '?';
 }
 
+/* For who reads the file `log`: with the time, which the journal adds. */
+static void
+keep(enum conf_log level, const char *text)
+{
+	struct lines *lines = atomic_load(&log_lines);
+	time_t now = time(NULL);
+	char line[1100];
+	struct tm tm;
+	size_t n;
+
+	if (!lines)
+		return;
+	gmtime_r(&now, &tm);
+	n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%SZ ", &tm);
+	n += (size_t)snprintf(line + n, sizeof(line) - n, "%s: %s",
+			      levels[level].name, text);
+	lines_add(lines, line, n);
+}
+
 static void
 vlog(enum conf_log level, unsigned skipped, const char *fmt, va_list ap)
 {
-	char line[1024];
+	char text[960], line[1024];
 	ssize_t done;
 	int n;
 
 	if (level > log_level)
 		return;
-	if (is_journal())
-		n = snprintf(line, sizeof(line), "<%d>",
-			     levels[level].priority);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	if (skipped && n >= 0 && (size_t)n < sizeof(text))
+		snprintf(text + n, sizeof(text) - (size_t)n,
+			 " (%u like it not shown)", skipped);
+	clean(text);
+	keep(level, text);
+	if (log_is_journal())
+		n = snprintf(line, sizeof(line), "<%d>%s\n",
+			     levels[level].priority, text);
 	else
-		n = snprintf(line, sizeof(line), "gatewayd: %s: ",
-			     levels[level].name);
-	vsnprintf(line + n, sizeof(line) - 1 - (size_t)n, fmt, ap);
-	clean(line);
-	n = (int)strlen(line);
-	if (skipped)
-		n += snprintf(line + n, sizeof(line) - 1 - (size_t)n,
-			      " (%u like it not shown)", skipped);
-	if (n > (int)sizeof(line) - 2)
-		n = (int)sizeof(line) - 2;
-	line[n++] = '\n';
+		n = snprintf(line, sizeof(line), "gatewayd: %s: %s\n",
+			     levels[level].name, text);
 	done = write(log_fd, line, (size_t)n);
 	(void)done;		/* where could that be reported? */
 }
@@ -111,6 +135,30 @@ DEFINE_LOG(log_error, CONF_LOG_ERROR)
 DEFINE_LOG(log_warn, CONF_LOG_WARN)
 DEFINE_LOG(log_info, CONF_LOG_INFO)
 DEFINE_LOG(log_debug, CONF_LOG_DEBUG)
+
+/* conf_load() says which is which: "FILE:LINE: warning: ...". */
+static enum conf_log
+level_of(const char *line, size_t n)
+{
+	static const char mark[] = ": warning: ";
+
+	return memmem(line, n, mark, sizeof(mark) - 1) ? CONF_LOG_WARN :
+							 CONF_LOG_ERROR;
+}
+
+void
+log_messages(const char *prefix, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (level_of(text, n) == CONF_LOG_WARN)
+			log_warn("%s%.*s", prefix, (int)n, text);
+		else
+			log_error("%s%.*s", prefix, (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
 
 static uint64_t
 clock_us(void)

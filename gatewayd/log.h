@@ -8,6 +8,7 @@
 #define GATEWAYD_LOG_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "conf/share.h"
@@ -15,12 +16,19 @@
 /* Log to `path` (appended) instead of standard error.  0 or -errno. */
 int log_open(const char *path);
 void log_set_level(enum conf_log level);
+bool log_is_journal(void);
+/* Keep the last lines in `lines`, too; NULL: no more. */
+struct lines;
+void log_keep(struct lines *lines);
 
 #define LOG_FMT __attribute__((format(printf, 1, 2)))
 void log_error(const char *fmt, ...) LOG_FMT;	/* someone must act */
 void log_warn(const char *fmt, ...) LOG_FMT;
 void log_info(const char *fmt, ...) LOG_FMT;	/* a share changes state */
 void log_debug(const char *fmt, ...) LOG_FMT;
+
+/* The messages of conf_load(), line by line, each with `prefix`. */
+void log_messages(const char *prefix, const char *text);
 
 /*
  * For what a guest or a front end can cause: ten lines at once, then one a

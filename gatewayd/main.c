@@ -20,6 +20,8 @@ enum {
 	EXIT_CONFIG = 78,	/* EX_CONFIG of sysexits.h */
 };
 
+#define LOG_KEPT (64 << 10)	/* bytes of it that the file `log` shows */
+
 enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_MANUAL, VERSION, HELP };
 
 struct args {
@@ -124,14 +126,16 @@ parse_args(int argc, char **argv, struct args *a)
 	return err;
 }
 
-/* Everything said about the configuration goes to standard error. */
+/* What is said about the configuration goes to standard error, as it is. */
 static int
 load(struct args *a, struct conf **conf)
 {
 	char *messages = NULL;
 	int err = conf_load(&a->source, conf, &messages);
 
-	if (messages)
+	if (messages && a->action == RUN && log_is_journal())
+		log_messages("", messages);
+	else if (messages)
 		fputs(messages, stderr);
 	free(messages);
 	return err;
@@ -198,16 +202,27 @@ start(struct gw *gw, struct args *a)
 	set_signals();
 	log_set_level((enum conf_log)gw->conf->gateway.log_level);
 	privs_raise_nofile(gw->conf->gateway.rlimit_nofile);
-	gw_set_poll_max(gw);
+	gw_apply(gw);
+	gw_clock_init(&gw->clock);
+	err = lines_new(LOG_KEPT, &gw->log);
+	if (!err) {
+		log_keep(gw->log);
+		err = activate(gw);
+	}
 	gw->cache_dir = strdup(gw->conf->gateway.cache_dir);
-	err = gw->cache_dir ? vh_sigbus_init() : -ENOMEM;
+	if (!gw->cache_dir)
+		err = -ENOMEM;
+	if (!err)
+		err = vh_sigbus_init();
 	if (!err)
 		err = gw_init(gw);
 	if (!err)
 		err = pool_new(gw, gw->conf->gateway.thread_pool_size,
 			       &gw->pool);
 	if (!err)
-		err = privs_drop();
+		err = privs_drop(&gw->conf->gateway.caps);
+	if (!err)
+		err = notify_watchdog(gw);
 	if (!err)
 		err = ctl_new(gw, &gw->ctl, why, sizeof(why));
 	if (err) {
@@ -245,6 +260,8 @@ run(struct args *a)
 	free(gw.cache_dir);
 	conf_free(gw.conf);
 	log_info("stopped");
+	log_keep(NULL);
+	lines_free(gw.log);
 	return status;
 }
 

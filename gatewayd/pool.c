@@ -21,8 +21,14 @@
 #define IDLE_S 10		/* a thread without work ends */
 
 struct job {
-	STAILQ_ENTRY(job) link;
+	union {
+		STAILQ_ENTRY(job) link;	/* while it waits */
+		TAILQ_ENTRY(job) run;	/* while it runs */
+	};
 	struct session *session;
+	uint64_t since;		/* taken off the ring */
+	uint64_t unique, nodeid;
+	uint32_t opcode;
 	struct vh_queue *queue;
 	struct vh_chain chain;	/* iov is the job's copy */
 	struct iovec in, out;	/* private */
@@ -45,6 +51,7 @@ void
 pool_share_init(struct share *share)
 {
 	STAILQ_INIT(&share->jobs);
+	TAILQ_INIT(&share->running);
 }
 
 /* Under the lock: put the share in line if a job of it may run. */
@@ -74,6 +81,7 @@ take_job(struct pool *p)
 	STAILQ_REMOVE_HEAD(&share->jobs, link);
 	if (share->njobs-- == SHARE_WAITING)
 		pthread_cond_broadcast(&p->room);
+	TAILQ_INSERT_TAIL(&share->running, job, run);
 	p->waiting--;
 	share->nrunning++;
 	make_ready(p, share);
@@ -106,6 +114,34 @@ run_task(struct pool *p)
 	return true;
 }
 
+/* Counted with the time that it waited. */
+static void
+count_job(struct job *job, const struct fs_req *req, size_t len)
+{
+	struct session *s = job->session;
+	struct gw *gw = s->share->gw;
+	struct tag *tag = s->share->tag;
+	uint64_t slow = atomic_load(&gw->slow_ns);
+	uint64_t ns = gw_clock_ns(&gw->clock) - job->since;
+	struct op_done done = {
+		.opcode = req->opcode,
+		.error = req->error,
+		.bytes_in = job->in.iov_len,
+		.bytes_out = len,
+		.ns = ns,
+		.slow = slow && ns >= slow,
+	};
+
+	pthread_mutex_lock(&tag->lock);
+	fs_counters_add(&tag->past, req->counters);
+	op_count(&tag->past_ops, &done);
+	pthread_mutex_unlock(&tag->lock);
+	if (done.slow)
+		inflight_slow(s, req, ns);
+	if (atomic_load(&tag->tracing))
+		trace_reply(s, req, len, ns);
+}
+
 static void
 run_job(struct job *job, struct fs_thread *ft)
 {
@@ -126,11 +162,9 @@ run_job(struct job *job, struct fs_thread *ft)
 	memset(&counters, 0, sizeof(counters));
 	n = fs_serve(s->fs, ft, &req);
 	fs_thread_relax(ft);
-	pthread_mutex_lock(&s->share->lock);
-	fs_counters_add(&s->share->past, &counters);
-	pthread_mutex_unlock(&s->share->lock);
-	vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
-			n > 0 ? (size_t)n : 0);
+	n = n > 0 ? n : 0;
+	count_job(job, &req, (size_t)n);
+	vh_chain_finish(job->queue, &job->chain, job->out.iov_base, (size_t)n);
 }
 
 static void
@@ -140,11 +174,12 @@ finish_job(struct pool *p, struct job *job)
 	struct share *share = s->share;
 	unsigned index = vh_queue_index(job->queue);
 
-	free(job);
 	pthread_mutex_lock(&p->lock);
+	TAILQ_REMOVE(&share->running, job, run);
 	share->nrunning--;
 	make_ready(p, share);
 	pthread_mutex_unlock(&p->lock);
+	free(job);
 	session_job_end(s, index);	/* s and share may be gone after this */
 }
 
@@ -254,6 +289,9 @@ job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
 	job->out.iov_base = buf + in;
 	job->out.iov_len = out;
 	job->flags = req->flags;
+	job->opcode = req->opcode;
+	job->unique = req->unique;
+	job->nodeid = req->nodeid;
 	return job;
 }
 
@@ -276,13 +314,15 @@ wait_for_room(struct pool *p, struct share *share, atomic_bool *stop)
 
 int
 pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
-	    struct vh_chain *c, const struct fs_req *req, atomic_bool *stop)
+	    struct vh_chain *c, const struct fs_req *req, uint64_t since,
+	    atomic_bool *stop)
 {
 	struct share *share = s->share;
 	struct job *job = job_new(s, q, c, req);
 
 	if (!job)
 		return -ENOMEM;
+	job->since = since;
 	vh_chain_hold(q, &job->chain);
 	session_job_begin(s, vh_queue_index(q));
 	pthread_mutex_lock(&p->lock);
@@ -350,6 +390,37 @@ pool_free(struct pool *p)
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 	return true;
+}
+
+static void
+add_job(const struct job *job, int where, uint64_t now, struct inflight *list,
+	size_t max, size_t *n)
+{
+	if ((*n)++ >= max)
+		return;
+	list[*n - 1] = (struct inflight){
+		.session = job->session->id,
+		.queue = vh_queue_index(job->queue),
+		.opcode = job->opcode,
+		.unique = job->unique,
+		.nodeid = job->nodeid,
+		.age_ns = now > job->since ? now - job->since : 0,
+		.where = where,
+	};
+}
+
+void
+pool_inflight(struct pool *p, struct share *share, uint64_t now,
+	      struct inflight *list, size_t max, size_t *n)
+{
+	const struct job *job;
+
+	pthread_mutex_lock(&p->lock);
+	TAILQ_FOREACH(job, &share->running, run)
+		add_job(job, IN_POOL, now, list, max, n);
+	STAILQ_FOREACH(job, &share->jobs, link)
+		add_job(job, IN_WAITING, now, list, max, n);
+	pthread_mutex_unlock(&p->lock);
 }
 
 void

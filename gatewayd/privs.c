@@ -17,8 +17,9 @@
 
 /*
  * What a file server for many users needs (capabilities(7)).  MKNOD stays
- * where the service manager left it to us: guests may then make devices nodes,
- * which nobody can open through a share that is mounted nodev.
+ * where the service manager left it to us (gatewayd.service does not): guests
+ * may then make device nodes, which nobody can open through a share that is
+ * mounted nodev.  Everything else has to be asked for with modcaps.
  */
 static const unsigned kept[] = {
 	CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
@@ -62,23 +63,36 @@ privs_raise_nofile(uint64_t want)
 			 (unsigned long long)want);
 }
 
+/* Asked for and not to be had: someone has to change the unit. */
+static void
+say_missing(const struct conf_caps *mod, uint64_t permitted)
+{
+	for (unsigned i = 0; i < 64; i++)
+		if ((mod->add & ~permitted) >> i & 1)
+			log_warn("modcaps: capability %s was not given to us "
+				 "(CapabilityBoundingSet= of gatewayd.service)",
+				 conf_cap_name(i));
+}
+
 int
-privs_drop(void)
+privs_drop(const struct conf_caps *mod)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
 	struct __user_cap_data_struct caps[2];
-	uint32_t keep[2] = { 0, 0 };
+	uint64_t keep = 0;
 
 	if (geteuid() == 0 && setgroups(0, NULL) && errno != EPERM)
 		return -errno;
 	if (syscall(SYS_capget, &head, caps))
 		return -errno;
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		keep[kept[i] / 32] |= 1u << (kept[i] % 32);
+		keep |= UINT64_C(1) << kept[i];
+	keep = (keep | mod->add) & ~mod->drop;
+	say_missing(mod, (uint64_t)caps[1].permitted << 32 | caps[0].permitted);
 	for (int i = 0; i < 2; i++) {
-		caps[i].permitted &= keep[i];
+		caps[i].permitted &= (uint32_t)(keep >> 32 * i);
 		caps[i].effective = caps[i].permitted;
 		caps[i].inheritable = 0;
 	}

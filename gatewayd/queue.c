@@ -123,6 +123,18 @@ place_hiprio(struct session *s)
 	qthread_attend(t);
 }
 
+/* What an ended thread has counted stays with the tag. */
+static void
+count_past(struct tag *tag, struct qthread *t)
+{
+	pthread_mutex_lock(&tag->lock);
+	fs_counters_add(&tag->past, &t->counters);
+	op_table_add(&tag->past_ops, &t->ops);
+	tag->past_polls += t->polls;
+	tag->past_poll_hits += t->poll_hits;
+	pthread_mutex_unlock(&tag->lock);
+}
+
 static void
 on_thread_done(struct gw *gw, struct gw_msg *msg)
 {
@@ -138,9 +150,7 @@ on_thread_done(struct gw *gw, struct gw_msg *msg)
 	own->thread = NULL;
 	if (had_hiprio)
 		hiprio->thread = NULL;
-	pthread_mutex_lock(&s->share->lock);
-	fs_counters_add(&s->share->past, &t->counters);
-	pthread_mutex_unlock(&s->share->lock);
+	count_past(s->share->tag, t);
 	qthread_free(t);
 
 	if (had_hiprio && hiprio->running && !hiprio->stopping)
@@ -228,10 +238,12 @@ queue_stop(void *ctx, struct vh_queue *q)
 		return;
 	}
 	pthread_mutex_lock(&t->lock);
-	if (t->queue == q)
+	if (t->queue == q) {
 		t->stop = true;
-	else
+	} else {
 		t->hiprio = NULL;
+		t->drop = true;
+	}
 	pthread_mutex_unlock(&t->lock);
 	qthread_attend(t);
 	arm_stop_timer(sq);

@@ -100,7 +100,7 @@ plan_share(struct plan *p, struct share *old, struct conf_share *conf,
 	err = add_step(p, old, conf, &step);
 	if (err || !conf || p->dry ||
 	    (old && !old->failed && p->when == CONF_LIVE &&
-	     (old->fs || !conf->enabled)))
+	     (old->fs || !share_is_wanted(conf, old))))
 		return err;
 	err = share_prepare(p->gw, conf, old, &step->prepared, reason,
 			    sizeof(reason));
@@ -156,7 +156,7 @@ apply_gateway(struct gw *gw)
 		log_error("%s: owner and mode: %s", c->control_socket,
 			  strerror(-err));
 	log_set_level((enum conf_log)c->log_level);
-	gw_set_poll_max(gw);
+	gw_apply(gw);
 }
 
 static void
@@ -176,8 +176,9 @@ carry_out(struct plan *p)
 	}
 }
 
-int
-reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
+static int
+try_reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
+	   size_t size)
 {
 	struct plan p = { .gw = gw, .out = out, .dry = dry };
 	char *messages = NULL;
@@ -208,28 +209,39 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 	drop_plan(&p);
 	conf_free(old);
 	gw_status(gw);
+	gw->reloads.good++;
+	gw->reloads.failed = false;
+	gw->reloads.when = time(NULL);
 	return 0;
+}
+
+int
+reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
+{
+	int err = try_reload(gw, dry, out, why, size);
+
+	if (err && !dry) {
+		gw->reloads.bad++;
+		gw->reloads.failed = true;
+		log_messages("reload: ", why[0] ? why : strerror(-err));
+		log_error("reload failed; the old configuration is kept");
+		notify_systemd("STATUS=Reload failed, running the old "
+			       "configuration");
+	}
+	return err;
 }
 
 void
 reload_on_signal(struct gw *gw)
 {
 	struct evbuffer *out = evbuffer_new();
-	char why[8192] = "", *line;
-	int err;
+	char why[8192] = "";
 
 	if (!out)
 		return;
 	notify_systemd("RELOADING=1\nMONOTONIC_USEC=%llu",
 		       (unsigned long long)now_us());
-	err = reload(gw, false, out, why, sizeof(why));
+	reload(gw, false, out, why, sizeof(why));
 	notify_systemd("READY=1");
-	if (err) {
-		for (line = strtok(why, "\n"); line; line = strtok(NULL, "\n"))
-			log_error("reload: %s", line);
-		log_error("reload failed; the old configuration is kept");
-		notify_systemd("STATUS=Reload failed, running the old "
-			       "configuration");
-	}
 	evbuffer_free(out);
 }

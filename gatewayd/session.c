@@ -217,7 +217,7 @@ session_start(struct share *share, int fd, const struct ucred *peer)
 		session_free(s);
 		return -ENOMEM;
 	}
-	share->sessions_total++;
+	share->tag->sessions_total++;
 	evtimer_add(s->silent, &tv);
 	event_add(s->event, NULL);
 	log_info("%s: session %llu connected pid=%d uid=%u", tag(s),

@@ -38,6 +38,23 @@ share_find(struct gw *gw, const char *tag)
 	return stayed;
 }
 
+bool
+share_is_wanted(const struct conf_share *conf, const struct share *old)
+{
+	if (old && old->tag->wish && old->conf->enabled == conf->enabled)
+		return old->tag->wish == TAG_ENABLED;
+	return conf->enabled;
+}
+
+/* A configuration that says otherwise than before ends the admin's wish. */
+static void
+keep_wish(struct tag *tag, const struct conf_share *was,
+	  const struct conf_share *conf)
+{
+	if (was->enabled != conf->enabled)
+		tag->wish = TAG_AS_CONFIGURED;
+}
+
 static struct share *
 share_new(struct gw *gw, struct conf_share *conf)
 {
@@ -46,10 +63,16 @@ share_new(struct gw *gw, struct conf_share *conf)
 	if (!share)
 		return NULL;
 	share->gw = gw;
+	share->tag = tag_get(gw, conf->tag);
+	if (!share->tag) {
+		free(share);
+		return NULL;
+	}
 	share->conf = conf_share_get(conf);
 	share->sock.fd = -1;
+	if (conf->trace && share->tag->refs == 1)
+		tag_trace(share->tag, true);
 	TAILQ_INIT(&share->sessions);
-	pthread_mutex_init(&share->lock, NULL);
 	pool_share_init(share);
 	return share;
 }
@@ -61,11 +84,11 @@ share_discard(struct share *share)
 	if (share->fs)
 		fs_share_free(share->fs);
 	fold_discard(share);
-	pthread_mutex_destroy(&share->lock);
 	for (size_t i = 0; i < share->nolder; i++)
 		conf_share_put(share->older[i]);
 	free(share->older);
 	conf_share_put(share->conf);
+	tag_put(share->tag);
 	free(share->failed);
 	free(share);
 }
@@ -77,12 +100,13 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 	struct share *share = share_new(gw, conf);
 	int err = -ENOMEM;
 
-	if (share && conf->enabled) {
+	if (share && share_is_wanted(conf, old)) {
 		err = fs_share_new(conf, &share->fs, why, size);
 		if (!err)
 			err = fold_new(share);
 		if (!err)
-			err = share_bind(conf, old, &share->sock, why, size);
+			err = share_bind(gw, conf, old, &share->sock, why,
+					 size);
 	} else if (share) {
 		err = 0;
 	}
@@ -101,6 +125,10 @@ share_commit(struct share *share, struct share *old)
 	const struct conf_share *c = share->conf;
 
 	TAILQ_INSERT_TAIL(&share->gw->shares, share, link);
+	if (old && old->conf->trace != c->trace)
+		tag_trace(share->tag, c->trace);
+	if (old)
+		keep_wish(share->tag, old->conf, c);
 	if (old)
 		share_retire(old);
 	if (share->sock.fd < 0)
@@ -109,7 +137,7 @@ share_commit(struct share *share, struct share *old)
 		log_error("%s: out of memory", c->tag);
 	else
 		log_info("%s: listening path=%s socket=%s", c->tag, c->path,
-			 c->socket);
+			 share->sock.path);
 }
 
 void
@@ -150,10 +178,10 @@ rebind(struct share *share, const struct conf_share *conf,
        struct gw_socket *sock, char *why, size_t size)
 {
 	sock->fd = -1;
-	if (!conf->enabled)
+	if (!share_is_wanted(conf, share) || share->sock.inherited)
 		return 0;
 	if (share->sock.fd < 0 || strcmp(share->conf->socket, conf->socket))
-		return share_bind(conf, share, sock, why, size);
+		return share_bind(share->gw, conf, share, sock, why, size);
 	return listen_own(conf->socket, conf->socket_user, conf->socket_group,
 			  conf->socket_mode);
 }
@@ -163,6 +191,7 @@ share_apply(struct share *share, struct conf_share *conf, char *why,
 	    size_t size)
 {
 	struct gw_socket sock;
+	bool wanted = share_is_wanted(conf, share);
 	int err = rebind(share, conf, &sock, why, size);
 
 	if (!err)
@@ -171,8 +200,11 @@ share_apply(struct share *share, struct conf_share *conf, char *why,
 		listen_close(&sock);
 		return err;
 	}
-	if (sock.fd >= 0 || !conf->enabled)
+	if (sock.fd >= 0 || !wanted)
 		share_unlisten(share);
+	keep_wish(share->tag, share->conf, conf);
+	if (share->conf->trace != conf->trace)
+		tag_trace(share->tag, conf->trace);
 	share->conf = conf_share_get(conf);
 	if (share->fs)
 		fs_share_set(share->fs, conf);
@@ -206,50 +238,83 @@ share_close(struct share *share)
 	}
 }
 
-/* What it counted goes to the share that took its place. */
+/* Sessions may take their share, and others, with them when they end. */
+unsigned
+share_drop(struct share *share, uint64_t id)
+{
+	struct gw *gw = share->gw;
+	const char *tag = share->tag->name;
+	struct share *each = NULL;
+	struct session *s;
+	unsigned n = 0;
+
+	share->tag->refs++;
+again:
+	while ((each = share_of_tag(gw, each, tag)))
+		TAILQ_FOREACH(s, &each->sessions, link) {
+			if (s->ending || (id && s->id != id))
+				continue;
+			session_end(s, "dropped by an admin");
+			n++;
+			goto again;
+		}
+	tag_put(share->tag);
+	return n;
+}
+
 void
 share_free(struct share *share)
 {
-	struct share *heir;
-
 	if (!fold_close(share))
 		return;
 	TAILQ_REMOVE(&share->gw->shares, share, link);
-	heir = share_find(share->gw, share->conf->tag);
-	if (heir) {
-		pthread_mutex_lock(&heir->lock);
-		fs_counters_add(&heir->past, &share->past);
-		pthread_mutex_unlock(&heir->lock);
-		fold_add(&heir->fold_past, &share->fold_past);
-		heir->sessions_total += share->sessions_total;
-		heir->refused += share->refused;
-	}
 	share_discard(share);
 }
 
-static void
-add_counters(struct share *share, struct fs_counters *sum)
+void
+share_each_thread(struct share *share, void (*fn)(struct qthread *, void *),
+		  void *ctx)
 {
+	struct share *each = NULL;
 	struct session *s;
 
-	pthread_mutex_lock(&share->lock);
-	fs_counters_add(sum, &share->past);
-	pthread_mutex_unlock(&share->lock);
-	TAILQ_FOREACH(s, &share->sessions, link)
-		for (unsigned i = 1; i < VH_QUEUES_MAX; i++)
-			if (s->queue[i].thread)
-				fs_counters_add(sum,
-						&s->queue[i].thread->counters);
+	while ((each = share_of_tag(share->gw, each, share->conf->tag)))
+		TAILQ_FOREACH(s, &each->sessions, link)
+			for (unsigned i = 1; i < VH_QUEUES_MAX; i++)
+				if (s->queue[i].thread)
+					fn(s->queue[i].thread, ctx);
+}
+
+static void
+add_counters(struct qthread *t, void *ctx)
+{
+	fs_counters_add(ctx, &t->counters);
 }
 
 void
 share_counters(struct share *share, struct fs_counters *sum)
 {
-	struct share *each = NULL;
-
 	memset(sum, 0, sizeof(*sum));
-	while ((each = share_of_tag(share->gw, each, share->conf->tag)))
-		add_counters(each, sum);
+	pthread_mutex_lock(&share->tag->lock);
+	fs_counters_add(sum, &share->tag->past);
+	pthread_mutex_unlock(&share->tag->lock);
+	share_each_thread(share, add_counters, sum);
+}
+
+static void
+add_ops(struct qthread *t, void *ctx)
+{
+	op_table_add(ctx, &t->ops);
+}
+
+void
+share_ops(struct share *share, struct op_table *sum)
+{
+	memset(sum, 0, sizeof(*sum));
+	pthread_mutex_lock(&share->tag->lock);
+	op_table_add(sum, &share->tag->past_ops);
+	pthread_mutex_unlock(&share->tag->lock);
+	share_each_thread(share, add_ops, sum);
 }
 
 void
@@ -257,11 +322,9 @@ share_fold_counters(struct share *share, struct cf_stats *sum)
 {
 	struct share *each = NULL;
 
-	memset(sum, 0, sizeof(*sum));
-	while ((each = share_of_tag(share->gw, each, share->conf->tag))) {
-		fold_add(sum, &each->fold_past);
+	*sum = share->tag->fold_past;
+	while ((each = share_of_tag(share->gw, each, share->conf->tag)))
 		fold_counters(each, sum);
-	}
 }
 
 unsigned

@@ -21,6 +21,7 @@ struct node {
 	int (*read)(struct at *at, struct evbuffer *out);
 	int (*write)(struct at *at, const char *text, struct evbuffer *out,
 		     char *why, size_t size);
+	bool ring;		/* watched line by line */
 	const char *help;
 };
 
@@ -38,6 +39,27 @@ static int
 read_stats(struct at *at, struct evbuffer *out)
 {
 	stats_gateway(at->gw, out);
+	return 0;
+}
+
+static int
+read_json(struct at *at, struct evbuffer *out)
+{
+	return stats_json(at->gw, out);
+}
+
+static int
+read_metrics(struct at *at, struct evbuffer *out)
+{
+	return metrics_gateway(at->gw, out);
+}
+
+static int
+read_log(struct at *at, struct evbuffer *out)
+{
+	struct lines_at begin = { 0 };
+
+	lines_read(at->gw->log, &begin, SIZE_MAX, out);
 	return 0;
 }
 
@@ -64,125 +86,60 @@ print_conf(struct at *at, struct evbuffer *out)
 	return 0;
 }
 
+/* A file of a share whose reader takes the share. */
+#define SHARE_FILE(name, fn)                                                 \
+	static int read_share_##name(struct at *at, struct evbuffer *out)    \
+	{                                                                    \
+		return fn(at->share, out);                                   \
+	}
+SHARE_FILE(status, status_share)
+SHARE_FILE(stats, stats_share)
+SHARE_FILE(json, stats_share_json)
+SHARE_FILE(ops, stats_ops)
+SHARE_FILE(clients, clients_share)
+SHARE_FILE(inflight, inflight_share)
+SHARE_FILE(handles, handles_share)
+
+/* On or off, and the lines that are still there. */
 static int
-read_share_stats(struct at *at, struct evbuffer *out)
+read_trace(struct at *at, struct evbuffer *out)
 {
-	stats_share(at->share, out);
+	struct tag *tag = at->share->tag;
+	struct lines *lines = atomic_load(&tag->trace);
+	struct lines_at begin = { 0 };
+
+	evbuffer_add_printf(out, "trace %s\n",
+			    atomic_load(&tag->tracing) ? "on" : "off");
+	if (lines)
+		lines_read(lines, &begin, SIZE_MAX, out);
 	return 0;
 }
 
 static int
-read_share_status(struct at *at, struct evbuffer *out)
-{
-	status_share(at->share, out);
-	return 0;
-}
-
-/* A word written to a ctl file, with the rest of the line. */
-struct word {
-	const char *word;
-	int (*run)(struct at *at, const char *rest, struct evbuffer *out,
-		   char *why, size_t size);
-	const char *help;
-};
-
-static int
-word_shutdown(struct at *at, const char *rest, struct evbuffer *out, char *why,
-	      size_t size)
-{
-	(void)rest;
-	(void)out;
-	(void)why;
-	(void)size;
-	gw_stop(at->gw, 0);
-	return 0;
-}
-
-static int
-word_reload(struct at *at, const char *rest, struct evbuffer *out, char *why,
+write_trace(struct at *at, const char *text, struct evbuffer *out, char *why,
 	    size_t size)
 {
-	bool dry = !strcmp(rest, "dry-run");
-
-	if (*rest && !dry) {
-		snprintf(why, size, "reload takes nothing or dry-run");
-		return -EINVAL;
-	}
-	return reload(at->gw, dry, out, why, size);
-}
-
-/* clang-format off */
-static const struct word ctl_words[] = {
-	{ "reload",   word_reload,   "read the configuration again; with dry-run, only say what would change" },
-	{ "shutdown", word_shutdown, "end all sessions and stop" },
-	{ NULL, NULL, NULL },
-};
-/* clang-format on */
-
-static int
-list_words(const struct word *words, struct evbuffer *out)
-{
-	for (const struct word *w = words; w->word; w++)
-		evbuffer_add_printf(out, "%s: %s\n", w->word, w->help);
-	return 0;
-}
-
-static int
-run_word(const struct word *words, struct at *at, const char *text,
-	 struct evbuffer *out, char *why, size_t size)
-{
-	size_t n = strcspn(text, " \t");
-	const char *rest = text + n + strspn(text + n, " \t");
-
-	for (const struct word *w = words; w->word; w++)
-		if (strlen(w->word) == n && !memcmp(w->word, text, n))
-			return w->run(at, rest, out, why, size);
-	snprintf(why, size, "no such word \"%.40s\"; reading the file lists "
-		 "its words", text);
+	(void)out;
+	if (!strcmp(text, "on"))
+		return tag_trace(at->share->tag, true);
+	if (!strcmp(text, "off"))
+		return tag_trace(at->share->tag, false);
+	snprintf(why, size, "trace is on or off");
 	return -EINVAL;
 }
 
 static int
 read_ctl(struct at *at, struct evbuffer *out)
 {
-	(void)at;
-	return list_words(ctl_words, out);
+	words_list(at->share, out);
+	return 0;
 }
 
 static int
 write_ctl(struct at *at, const char *text, struct evbuffer *out, char *why,
 	  size_t size)
 {
-	return run_word(ctl_words, at, text, out, why, size);
-}
-
-static int
-word_casefold(struct at *at, const char *rest, struct evbuffer *out, char *why,
-	      size_t size)
-{
-	(void)out;
-	return fold_word(at->share, rest, why, size);
-}
-
-/* clang-format off */
-static const struct word share_words[] = {
-	{ "casefold", word_casefold, "check: compare what is known of names with the host; rebuild: forget all of it" },
-	{ NULL, NULL, NULL },
-};
-/* clang-format on */
-
-static int
-read_share_ctl(struct at *at, struct evbuffer *out)
-{
-	(void)at;
-	return list_words(share_words, out);
-}
-
-static int
-write_share_ctl(struct at *at, const char *text, struct evbuffer *out,
-		char *why, size_t size)
-{
-	return run_word(share_words, at, text, out, why, size);
+	return words_run(at->gw, at->share, text, out, why, size);
 }
 
 static int
@@ -194,15 +151,24 @@ read_share_casefold(struct at *at, struct evbuffer *out)
 
 /* clang-format off */
 static const struct node nodes[] = {
-	{ "version",         read_version,      NULL,      "The version of the daemon." },
-	{ "config",          print_conf,        NULL,      "The configuration in use, as --print-config." },
-	{ "stats",           read_stats,        NULL,      "Counters of the daemon since its start." },
-	{ "ctl",             read_ctl,          write_ctl, "Words that steer the daemon." },
-	{ "shares/*/status", read_share_status, NULL,      "State and sessions of a share." },
-	{ "shares/*/stats",  read_share_stats,  NULL,      "Counters of a share since its start." },
-	{ "shares/*/config", print_conf,        NULL,      "The settings of a share." },
-	{ "shares/*/casefold", read_share_casefold, NULL,  "Names without case: what is kept, and the last check." },
-	{ "shares/*/ctl",    read_share_ctl,    write_share_ctl, "Words that steer a share." },
+	{ "version",             read_version,        NULL,        false, "The version of the daemon." },
+	{ "config",              print_conf,          NULL,        false, "The configuration in use, as --print-config." },
+	{ "stats",               read_stats,          NULL,        false, "Counters of the daemon since its start." },
+	{ "stats.json",          read_json,           NULL,        false, "All counters and guests, as JSON." },
+	{ "metrics",             read_metrics,        NULL,        false, "All counters, as OpenMetrics." },
+	{ "log",                 read_log,            NULL,        true,  "The last lines of the log." },
+	{ "ctl",                 read_ctl,            write_ctl,   false, "Words that steer the daemon." },
+	{ "shares/*/status",     read_share_status,   NULL,        false, "State and sessions of a share." },
+	{ "shares/*/config",     print_conf,          NULL,        false, "The settings of a share." },
+	{ "shares/*/stats",      read_share_stats,    NULL,        false, "Counters of a share since its start." },
+	{ "shares/*/stats.json", read_share_json,     NULL,        false, "The same and more, as JSON." },
+	{ "shares/*/ops",        read_share_ops,      NULL,        false, "Requests by opcode: counts, errors, bytes, times." },
+	{ "shares/*/clients",    read_share_clients,  NULL,        false, "Guests: who they are, what was agreed." },
+	{ "shares/*/inflight",   read_share_inflight, NULL,        false, "Requests under way, the oldest first." },
+	{ "shares/*/handles",    read_share_handles,  NULL,        false, "Files and directories that guests have open." },
+	{ "shares/*/trace",      read_trace,          write_trace, true,  "A line for each request and reply: on or off." },
+	{ "shares/*/casefold",   read_share_casefold, NULL,        false, "Names without case: what is kept, and the last check." },
+	{ "shares/*/ctl",        read_ctl,            write_ctl,   false, "Words that steer a share." },
 };
 /* clang-format on */
 #define NNODES (sizeof(nodes) / sizeof(nodes[0]))
@@ -388,73 +354,18 @@ tree_write(struct gw *gw, const char *path, const char *text,
 	return node->write(&at, text, out, why, size);
 }
 
-/* ---- watching: a file is read again each second, new lines are shown ---- */
-
-struct tree_watch {
-	struct gw *gw;
-	char *path;
-	struct evbuffer *last;
-};
-
 int
-tree_watch_new(struct gw *gw, const char *path, struct tree_watch **watch,
-	       char *why, size_t size)
+tree_find_stream(struct gw *gw, const char *path, bool *ring, const char **tag,
+		 char *why, size_t size)
 {
 	struct at at;
 	const struct node *node = find_node(gw, path, &at);
-	struct tree_watch *w;
 
 	if (!node || !node->read)
 		return no_such(gw, path, why, size);
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return -ENOMEM;
-	w->gw = gw;
-	w->path = strdup(path);
-	w->last = evbuffer_new();
-	if (!w->path || !w->last) {
-		tree_watch_free(w);
-		return -ENOMEM;
-	}
-	*watch = w;
+	*ring = node->ring;
+	*tag = at.share ? at.share->conf->tag : NULL;
 	return 0;
-}
-
-void
-tree_watch_free(struct tree_watch *w)
-{
-	if (w->last)
-		evbuffer_free(w->last);
-	free(w->path);
-	free(w);
-}
-
-/* Line by line beside the last reading: print what differs. */
-void
-tree_watch_poll(struct tree_watch *w, struct evbuffer *out)
-{
-	struct evbuffer *now = evbuffer_new(), *scan = evbuffer_new();
-	char why[256], *a, *b;
-
-	if (!now || !scan ||
-	    tree_read(w->gw, w->path, now, why, sizeof(why)) ||
-	    evbuffer_add(scan, evbuffer_pullup(now, -1),
-			 evbuffer_get_length(now)))
-		goto free_buffers;
-	while ((a = evbuffer_readln(scan, NULL, EVBUFFER_EOL_LF))) {
-		b = evbuffer_readln(w->last, NULL, EVBUFFER_EOL_LF);
-		if (!b || strcmp(a, b))
-			evbuffer_add_printf(out, "%s\n", a);
-		free(a);
-		free(b);
-	}
-	evbuffer_drain(w->last, evbuffer_get_length(w->last));
-	evbuffer_add_buffer(w->last, now);
-free_buffers:
-	if (now)
-		evbuffer_free(now);
-	if (scan)
-		evbuffer_free(scan);
 }
 
 /* ---- names of errors ---- */

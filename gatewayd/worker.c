@@ -26,6 +26,8 @@ struct batch {
 	struct vh_used used[SERVE_BATCH];
 	unsigned n;
 	size_t bytes;
+	bool tracing;		/* these two as they were when it began */
+	uint64_t slow_ns;
 };
 
 static void
@@ -47,35 +49,65 @@ batch_add(struct batch *b, const struct vh_chain *c, ssize_t len)
 
 /* To the pool; what is answered already does not wait for room there. */
 static int
-defer(struct batch *b, struct vh_chain *c, const struct fs_req *req)
+defer(struct batch *b, struct vh_chain *c)
 {
-	struct session *s = b->t->session;
+	struct qthread *t = b->t;
+	struct session *s = t->session;
+	int err;
 
 	if (b->n)
 		batch_publish(b);
-	return pool_submit(s->share->gw->pool, s, b->q, c, req,
-			   &b->t->attention);
+	err = pool_submit(s->share->gw->pool, s, b->q, c, &t->req, t->since,
+			  &t->attention);
+	t->now = gw_clock_ns(&t->clock);
+	return err;
+}
+
+/* Count what was served; the end of one is the beginning of the next. */
+static void
+served(struct batch *b, const struct vh_chain *c, size_t len)
+{
+	struct qthread *t = b->t;
+	uint64_t since = t->now;
+	struct op_done done = {
+		.opcode = t->req.opcode,
+		.error = t->req.error,
+		.bytes_in = c->in_len,
+		.bytes_out = len,
+	};
+
+	t->now = gw_clock_ns(&t->clock);
+	done.ns = t->now - since;
+	done.slow = b->slow_ns && done.ns >= b->slow_ns;
+	op_count(&t->ops, &done);
+	if (done.slow)
+		inflight_slow(t->session, &t->req, done.ns);
+	if (b->tracing)
+		trace_reply(t->session, &t->req, len, done.ns);
 }
 
 /* 0 or, when the session is broken, -errno. */
 static int
 serve_one(struct batch *b, struct vh_chain *c)
 {
-	struct session *s = b->t->session;
-	struct fs_req req = {
-		.in = c->iov,
-		.nin = c->nin,
-		.in_len = c->in_len,
-		.out = c->iov + c->nin,
-		.nout = c->nout,
-		.out_len = c->out_len,
-		.flags = vh_queue_index(b->q) == 0 ? FS_HIPRIO : 0,
-		.counters = &b->t->counters,
-	};
-	ssize_t n = fs_serve(s->fs, b->ft, &req);
+	struct qthread *t = b->t;
+	struct session *s = t->session;
+	struct fs_req *req = &t->req;
+	ssize_t n;
 
+	req->in = c->iov;
+	req->nin = c->nin;
+	req->in_len = c->in_len;
+	req->out = c->iov + c->nin;
+	req->nout = c->nout;
+	req->out_len = c->out_len;
+	req->flags = vh_queue_index(b->q) == 0 ? FS_HIPRIO : 0;
+	atomic_store_explicit(&t->since, t->now, memory_order_relaxed);
+	if (b->tracing)
+		trace_request(s, req);
+	n = fs_serve(s->fs, b->ft, req);
 	if (n == FS_DEFER) {
-		if (!defer(b, c, &req))
+		if (!defer(b, c))
 			return 0;
 		n = 0;		/* out of memory: the chain is given back */
 	}
@@ -84,7 +116,9 @@ serve_one(struct batch *b, struct vh_chain *c)
 			       "used it");
 		return -EFAULT;
 	}
-	batch_add(b, c, n > 0 ? n : 0);
+	n = n > 0 ? n : 0;
+	batch_add(b, c, n);
+	served(b, c, (size_t)n);
 	return 0;
 }
 
@@ -105,6 +139,10 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 	b.ft = ft;
 	b.n = 0;
 	b.bytes = 0;
+	b.tracing = atomic_load_explicit(&t->session->share->tag->tracing,
+					 memory_order_acquire);
+	b.slow_ns = atomic_load_explicit(&t->session->share->gw->slow_ns,
+					 memory_order_relaxed);
 	rc = vh_queue_sync(q);
 	while (!rc && taken < SERVE_BATCH) {
 		rc = vh_queue_pop(q, &c, iov);
@@ -113,6 +151,8 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 		taken++;
 		rc = serve_one(&b, &c);
 	}
+	if (taken)
+		atomic_store_explicit(&t->since, 0, memory_order_relaxed);
 	if (b.n)
 		batch_publish(&b);
 	if (rc < 0) {
@@ -124,8 +164,8 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 
 /* ---- polling and sleeping ---- */
 
-#define POLL_FIRST_US 8		/* the window that a lively ring begins with */
-#define POLL_YIELD_US 2		/* let somebody else run this often */
+#define POLL_FIRST_NS 8000	/* the window that a lively ring begins with */
+#define POLL_YIELD_NS 2000	/* let somebody else run this often */
 
 /*
  * How long to look before sleeping.  The window grows while requests come
@@ -134,40 +174,40 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
  * each time.
  */
 struct poller {
-	uint64_t most_us, window_us;
+	uint64_t most_ns, window_ns;
 	unsigned patience, waited;
 };
 
 static void
 poller_missed(struct poller *p)
 {
-	p->window_us /= 2;
-	if (p->window_us >= POLL_FIRST_US)
+	p->window_ns /= 2;
+	if (p->window_ns >= POLL_FIRST_NS)
 		return;
-	p->window_us = 0;
+	p->window_ns = 0;
 	p->waited = 0;
 	if (p->patience < 1024)
 		p->patience = p->patience ? p->patience * 2 : 1;
 }
 
 static void
-poller_hit(struct poller *p, uint64_t after_us)
+poller_hit(struct poller *p, uint64_t after_ns)
 {
 	p->patience = 0;
-	if (after_us * 2 > p->window_us)
-		p->window_us *= 2;
-	if (p->window_us > p->most_us)
-		p->window_us = p->most_us;
+	if (after_ns * 2 > p->window_ns)
+		p->window_ns *= 2;
+	if (p->window_ns > p->most_ns)
+		p->window_ns = p->most_ns;
 }
 
 /* The ring was empty for so long while we slept. */
 static void
-poller_slept(struct poller *p, uint64_t us)
+poller_slept(struct poller *p, uint64_t ns)
 {
-	if (us > p->most_us || p->window_us || ++p->waited < p->patience)
+	if (ns > p->most_ns || p->window_ns || ++p->waited < p->patience)
 		return;
-	p->window_us = p->most_us < POLL_FIRST_US * 4 ? p->most_us :
-		       POLL_FIRST_US * 4;
+	p->window_ns = p->most_ns < POLL_FIRST_NS * 4 ? p->most_ns :
+		       POLL_FIRST_NS * 4;
 }
 
 static bool
@@ -194,17 +234,17 @@ poll_rings(struct qthread *t, struct poller *p, struct vh_queue *hiprio)
 	uint64_t begin, now, yielded;
 	bool found = false;
 
-	if (!p->window_us || !take_poll_slot(gw))
+	if (!p->window_ns || !take_poll_slot(gw))
 		return false;
-	begin = now = yielded = now_us();
-	while (!found && now - begin < p->window_us &&
+	begin = now = yielded = gw_clock_ns(&t->clock);
+	while (!found && now - begin < p->window_ns &&
 	       !atomic_load_explicit(&t->attention, memory_order_relaxed)) {
 		for (int i = 0; i < 32 && !found; i++) {
 			found = any_work(t->queue, hiprio);
 			__builtin_ia32_pause();
 		}
-		now = now_us();
-		if (!found && now - yielded >= POLL_YIELD_US) {
+		now = gw_clock_ns(&t->clock);
+		if (!found && now - yielded >= POLL_YIELD_NS) {
 			sched_yield();
 			yielded = now;
 		}
@@ -215,6 +255,7 @@ poll_rings(struct qthread *t, struct poller *p, struct vh_queue *hiprio)
 		atomic_fetch_add_explicit(&t->poll_hits, 1,
 					  memory_order_relaxed);
 		poller_hit(p, now - begin);
+		t->now = now;
 	} else {
 		poller_missed(p);
 	}
@@ -253,11 +294,12 @@ wait_for_work(struct qthread *t, struct poller *p, struct vh_queue *hiprio,
 	if (poll_rings(t, p, hiprio))
 		return;
 	fs_thread_relax(ft);
+	t->now = begin = gw_clock_ns(&t->clock);
 	if (!vh_queue_arm(t->queue) || (hiprio && !vh_queue_arm(hiprio)))
 		return;
-	begin = now_us();
 	sleep_on(t, hiprio);
-	poller_slept(p, now_us() - begin);
+	t->now = gw_clock_ns(&t->clock);
+	poller_slept(p, t->now - begin);
 	vh_queue_suppress(t->queue);
 }
 
@@ -277,15 +319,16 @@ static bool
 attend(struct qthread *t, struct vh_queue **hiprio)
 {
 	struct session *s = t->session;
-	struct vh_queue *had = *hiprio;
-	bool stop;
+	bool stop, drop;
 
 	atomic_store(&t->attention, false);
 	pthread_mutex_lock(&t->lock);
 	*hiprio = t->hiprio;
 	stop = t->stop;
+	drop = t->drop;
+	t->drop = false;
 	pthread_mutex_unlock(&t->lock);
-	if (had && !*hiprio)
+	if (drop)
 		gw_post(s->share->gw, &s->queue[0].dropped);
 	return !stop;
 }
@@ -294,7 +337,7 @@ static void
 serve_until_stopped(struct qthread *t, struct fs_thread *ft,
 		    struct iovec *iov)
 {
-	struct poller p = { .most_us = t->session->conf->poll_us };
+	struct poller p = { .most_ns = t->session->conf->poll_us * 1000 };
 	struct vh_queue *hiprio = NULL;
 	bool broken = false;
 
@@ -324,6 +367,8 @@ qthread_main(void *arg)
 	struct vh_queue *hiprio = NULL;
 	struct fs_thread *ft = NULL;
 
+	peer_look(t->session);
+	t->now = gw_clock_ns(&t->clock);
 	if (iov && !fs_thread_new(&ft)) {
 		serve_until_stopped(t, ft, iov);
 		fs_thread_free(ft);
@@ -351,6 +396,8 @@ qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
 	t->session = s;
 	t->queue = q;
 	t->hiprio = hiprio;
+	t->clock = s->share->gw->clock;
+	t->req.counters = &t->counters;
 	pthread_mutex_init(&t->lock, NULL);
 	t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->wake_fd < 0) {
@@ -412,6 +459,7 @@ qthread_free(struct qthread *t)
 {
 	gw_unpost(t->session->share->gw, &t->msg);
 	close(t->wake_fd);
+	op_table_fini(&t->ops);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }

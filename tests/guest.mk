@@ -5,7 +5,10 @@ tests_libguest_a_SOURCES = \
 	tests/vm.c tests/vm.h \
 	tests/guest.c tests/guest.h tests/guestpriv.h tests/guestcalls.c \
 	tests/winguest.c tests/winguest.h \
-	tests/server.c tests/server.h
+	tests/server.c tests/server.h \
+	tests/daemon.c tests/daemon.h \
+	tests/neighbour.c tests/neighbour.h \
+	tests/hostile.c tests/hostile.h
 
 check_PROGRAMS += tests/test-guest tests/test-ctlclient
 TESTS += tests/test-guest tests/test-ctlclient
@@ -16,3 +19,11 @@ tests_test_ctlclient_SOURCES = tests/test-ctlclient.c tests/tap.h
 # As root, with /dev/fuse: gatewayctl mount of a peer's socket.
 SYSTEM_TESTS += tests/system/mount-peer.sh
 EXTRA_DIST += tests/system/mount-peer.sh
+
+# The whole daemon over its sockets, driven by pretend VMs.
+daemon_tests = tests/test-daemon-messages
+check_PROGRAMS += $(daemon_tests)
+TESTS += $(daemon_tests)
+daemon_test_ldadd = tests/libguest.a vhost/libvhost.a
+tests_test_daemon_messages_SOURCES = tests/test-daemon-messages.c tests/tap.h
+tests_test_daemon_messages_LDADD = $(daemon_test_ldadd)

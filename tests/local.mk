@@ -31,6 +31,15 @@ check-long: all $(check_PROGRAMS)
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
 
+# Lines of the control socket, into the whole daemon.
+check_PROGRAMS += tests/fuzz/replay-ctl
+TESTS += tests/fuzz/replay-ctl
+EXTRA_DIST += tests/fuzz/seeds/ctl
+tests_fuzz_replay_ctl_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz-ctl.c \
+	$(gw_sources)
+tests_fuzz_replay_ctl_CPPFLAGS = $(gatewayd_gatewayd_CPPFLAGS)
+tests_fuzz_replay_ctl_LDADD = $(gatewayd_gatewayd_LDADD)
+
 # make check-fuzz: every replay-NAME program, built as a libFuzzer target.
 EXTRA_DIST += tests/fuzz/run .ci/run
 check-fuzz:

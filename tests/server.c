@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -101,6 +102,7 @@ become(const struct server *s, int fd)
 	}
 	server_pin(s->cpu);
 	setsid();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);	/* not to outlive the test */
 	execv(s->program, (char **)argv[s->kind]);
 	fprintf(stderr, "%s: %s\n", s->program, strerror(errno));
 	_exit(127);

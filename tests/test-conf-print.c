@@ -70,6 +70,7 @@ static const struct {
 	{ "g", "poll_max = 0" },
 	{ "g", "poll_max = 3" },
 	{ "g", "rlimit_nofile = 0" },
+	{ "g", "modcaps = +SYS_ADMIN:-cap_mknod" },
 	{ "g", "drain_timeout = 1500ms" },
 	{ "g", "include = nowhere" },
 	{ "ds", "comment = x =;y# \xe2\x82\xac \"z\"" },

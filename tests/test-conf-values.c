@@ -329,6 +329,33 @@ test_all_mistakes_at_once(void)
 	is_int(try_count_messages(), 4, "all of them");
 }
 
+static void
+test_capabilities(void)
+{
+	const struct conf_caps *caps;
+
+	is_int(try_text("[gateway]\nmodcaps = +sys_admin:-CAP_MKNOD, "
+			"+lease -lease\n"), 0, "capabilities");
+	caps = &try_conf->gateway.caps;
+	ok(caps->add == UINT64_C(1) << 21, "the one that is kept");
+	ok(caps->drop == (UINT64_C(1) << 27 | UINT64_C(1) << 28),
+	   "those that are given up: the last word counts");
+	is_int(try_text("[gateway]\nmodcaps =\n"), 0, "none");
+	ok(!try_conf->gateway.caps.add && !try_conf->gateway.caps.drop,
+	   "none is changed");
+	is_str(conf_cap_name(21), "sys_admin", "a name");
+	is_str(conf_cap_name(63), "?", "a number without a name");
+	fails("[gateway]\nmodcaps = +sys_amdin\n",
+	      "t:2: error: [gateway] modcaps: unknown capability \"+sys_amdin\" (did "
+	      "you mean \"sys_admin\"?)");
+	fails("[gateway]\nmodcaps = -mknod:sys_admin\n",
+	      "t:2: error: [gateway] modcaps: \"sys_admin\" is not understood (want "
+	      "+NAME or -NAME of capabilities(7), with ':' between them)");
+	fails("[gateway]\nmodcaps = +\n",
+	      "t:2: error: [gateway] modcaps: \"+\" is not understood (want "
+	      "+NAME or -NAME of capabilities(7), with ':' between them)");
+}
+
 int
 main(void)
 {
@@ -342,6 +369,7 @@ main(void)
 	test_times();
 	test_modes();
 	test_users_and_groups();
+	test_capabilities();
 	test_paths();
 	test_tags();
 	test_all_mistakes_at_once();

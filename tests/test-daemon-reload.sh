@@ -12,6 +12,7 @@ path = $tmp/one
 [two]
 path = $tmp/two
 END
+LOG_ERRORS_EXPECTED=yes
 start_gatewayd
 
 inode() {

@@ -15,7 +15,7 @@ END
 # Each datagram becomes lines of $tmp/notify.
 socat -u "UNIX-RECV:$tmp/notify.sock" "CREATE:$tmp/notify" &
 listener=$!
-at_exit 'kill $listener 2>/dev/null'
+at_exit "kill $listener 2>/dev/null"
 until [ -S "$tmp/notify.sock" ]; do sleep 0.05; done
 
 # Standard error is what JOURNAL_STREAM names: systemd.exec(5).

@@ -438,16 +438,17 @@ vh_conn_close(struct vh_conn *conn)
 	vh_msg_close_fds(&conn->rx.msg);
 	for (unsigned i = 0; i < conn->nqueues; i++)
 		stop_queue(conn, &conn->queue[i]);
-	close(conn->fd);
-	conn->fd = -1;
 	vh_mem_put(conn->mem);
 	conn->mem = NULL;
+	close(conn->fd);
+	conn->fd = -1;
 }
 
 bool
 vh_conn_is_idle(const struct vh_conn *conn)
 {
-	if (!conn->closed)
+	/* Not within vh_conn_close() yet, when a queue stops at once. */
+	if (!conn->closed || conn->fd >= 0)
 		return false;
 	for (unsigned i = 0; i < conn->nqueues; i++) {
 		const struct vh_queue *q = &conn->queue[i];

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The replay program itself: it must see a missing directory, an empty one and
 # a good one, and say so in TAP.  Uses the target "conf".
-replay=$top_builddir/tests/fuzz/replay-conf
+replay=${top_builddir:=.}/tests/fuzz/replay-conf
 tmp=$(mktemp -d) || exit 99
 trap 'rm -rf "$tmp"' EXIT
 n=0

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What belongs to a mount tag and not to one set of its settings: counters,
+ * the trace, and what an admin asked for while the daemon runs.  A reload
+ * keeps it all; it ends with the last share of that tag.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gatewayd/gw.h"
+
+#define TRACE_BYTES (1 << 20)
+
+struct tag *
+tag_get(struct gw *gw, const char *name)
+{
+	struct share *share = share_of_tag(gw, NULL, name);
+	struct tag *t = share ? share->tag : calloc(1, sizeof(*t));
+
+	if (t && !share) {
+		t->name = strdup(name);
+		if (!t->name) {
+			free(t);
+			return NULL;
+		}
+		pthread_mutex_init(&t->lock, NULL);
+	}
+	if (t)
+		t->refs++;
+	return t;
+}
+
+void
+tag_put(struct tag *t)
+{
+	if (--t->refs)
+		return;
+	if (t->drain_timer)
+		event_free(t->drain_timer);
+	op_table_fini(&t->cleared);
+	op_table_fini(&t->past_ops);
+	lines_free(t->trace);
+	pthread_mutex_destroy(&t->lock);
+	free(t->name);
+	free(t);
+}
+
+/* Its memory stays: a thread may be adding a line. */
+int
+tag_trace(struct tag *t, bool on)
+{
+	struct lines *lines;
+	int err;
+
+	if (on && !atomic_load(&t->trace)) {
+		err = lines_new(TRACE_BYTES, &lines);
+		if (err)
+			return err;
+		atomic_store(&t->trace, lines);
+	}
+	atomic_store(&t->tracing, on);
+	return 0;
+}
+
+/* ---- on and off ---- */
+
+static void
+cancel_drain(struct tag *t)
+{
+	if (t->drain_timer)
+		evtimer_del(t->drain_timer);
+}
+
+/* Make all of it anew: its directory was not open, or could not be. */
+static int
+replace(struct share *share, char *why, size_t size)
+{
+	struct share *fresh;
+	int err = share_prepare(share->gw, share->conf, share, &fresh, why,
+				size);
+
+	if (!err)
+		share_commit(fresh, share);
+	return err;
+}
+
+static int
+listen_again(struct share *share, char *why, size_t size)
+{
+	int err = share_bind(share->gw, share->conf, share, &share->sock, why,
+			     size);
+
+	if (!err)
+		err = share_accept(share);
+	if (err)
+		share_unlisten(share);
+	else
+		log_info("%s: listening path=%s socket=%s", share->conf->tag,
+			 share->conf->path, share->conf->socket);
+	return err;
+}
+
+int
+tag_enable(struct share *share, char *why, size_t size)
+{
+	enum tag_wish had = share->tag->wish;
+	int err = 0;
+
+	if (share->retired) {
+		snprintf(why, size, "%s is not configured any more",
+			 share->conf->tag);
+		return -ENOENT;
+	}
+	share->tag->wish = TAG_ENABLED;
+	if (!share->fs)
+		err = replace(share, why, size);
+	else if (share->sock.fd < 0)
+		err = listen_again(share, why, size);
+	if (err)
+		share->tag->wish = had;
+	else
+		cancel_drain(share->tag);
+	return err;
+}
+
+void
+tag_disable(struct share *share)
+{
+	cancel_drain(share->tag);
+	share->tag->wish = TAG_DISABLED;
+	if (share->sock.fd < 0)
+		return;
+	share_unlisten(share);
+	log_info("%s: disabled guests=%u", share->conf->tag,
+		 share_sessions(share));
+}
+
+static void
+on_drained(evutil_socket_t fd, short what, void *arg)
+{
+	struct gw *gw = arg;
+	struct share *share = NULL;
+
+	(void)fd;
+	(void)what;
+	/* Which of the timers it was does not matter: one is not pending. */
+	TAILQ_FOREACH(share, &gw->shares, link) {
+		struct tag *t = share->tag;
+
+		if (!t->drain_timer || t->wish != TAG_DISABLED ||
+		    evtimer_pending(t->drain_timer, NULL))
+			continue;
+		event_free(t->drain_timer);
+		t->drain_timer = NULL;
+		log_info("%s: drained for long enough dropped=%u", t->name,
+			 share_drop(share, 0));
+		return;		/* the list may have changed */
+	}
+}
+
+int
+tag_drain(struct share *share, uint64_t us)
+{
+	struct timeval tv = {
+		.tv_sec = (time_t)(us / 1000000),
+		.tv_usec = (suseconds_t)(us % 1000000),
+	};
+	struct tag *t = share->tag;
+
+	tag_disable(share);
+	if (!us)
+		return 0;
+	if (!t->drain_timer)
+		t->drain_timer = evtimer_new(share->gw->base, on_drained,
+					     share->gw);
+	if (!t->drain_timer)
+		return -ENOMEM;
+	evtimer_add(t->drain_timer, &tv);
+	return 0;
+}
+
+/* ---- clear ---- */
+
+static void
+clear_max(struct qthread *t, void *ctx)
+{
+	(void)ctx;
+	op_table_clear_max(&t->ops);
+}
+
+/*
+ * Percentiles are of what came after this copy of the table.  A thread that
+ * is just counting may keep a maximum from before.
+ */
+void
+tag_clear(struct share *share)
+{
+	struct tag *t = share->tag;
+
+	op_table_fini(&t->cleared);
+	share_ops(share, &t->cleared);
+	pthread_mutex_lock(&t->lock);
+	op_table_clear_max(&t->past_ops);
+	pthread_mutex_unlock(&t->lock);
+	share_each_thread(share, clear_max, NULL);
+}

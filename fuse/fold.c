@@ -46,6 +46,7 @@ void
 fs_share_fold(struct fs_share *share, struct cf_share *fold)
 {
 	share->fold = fold;
+	share->root_handle = fs_handle_of(share->root_fd, &share->root_buf);
 	if (share->set->wine_marker)
 		share->marker_fd = make_marker();
 }
@@ -77,11 +78,13 @@ static int
 dir_init(struct fs_ctx *c, const struct fs_node *n, int fd,
 	 struct cf_dir *dir)
 {
+	bool root = fs_node_id(n) == FUSE_ROOT_ID;
+
 	*dir = (struct cf_dir){
 		.fd = fd,
 		.dev = n->dev,
 		.ino = n->ino,
-		.handle = n->handle,
+		.handle = root ? c->share->root_handle : n->handle,
 		.nowait = !c->may_block,
 	};
 	return cf_share_is_open(c->share->fold) ? 0 : open_fold(c);

@@ -125,6 +125,8 @@ struct fs_share {
 	bool privileged;	/* may act as other users */
 	struct cf_share *fold;	/* names match ignoring case; or NULL */
 	int marker_fd;		/* fold.c: what says so to Wine, or -1 */
+	struct fs_handle_buf root_buf;	/* fold.c: handle of the root, */
+	const struct file_handle *root_handle;	/* or NULL */
 	_Atomic unsigned max_fds, max_open;
 
 	pthread_mutex_t mounts_lock;

@@ -94,6 +94,12 @@ static const struct conf_choice casefolds[] = {
 	{ NULL, 0 },
 };
 
+static const struct conf_choice locks[] = {
+	{ "local", CONF_LOCKS_LOCAL },
+	{ "remote", CONF_LOCKS_REMOTE },
+	{ NULL, 0 },
+};
+
 static const struct conf_choice whens[] = {
 	{ "never", CONF_WHEN_NEVER },
 	{ "no", CONF_WHEN_NEVER },
@@ -290,6 +296,15 @@ const struct conf_key conf_keys[] = {
 	  .def = "never", .reload = CONF_NEXT,
 	  .help = "Access control lists: never, with guests that know them, or "
 		  "refuse guests that do not." },
+	{ .name = "locks", SHARE, CHOICE(conf_share, locks, locks),
+	  .def = "local", .reload = CONF_NEXT,
+	  .help = "File locks of a guest: local = they hold within the guest; remote "
+		  "= for other guests and the host, too.  Who changes one file in "
+		  "several guests also wants cache = never." },
+	{ .name = "lock_wait", SHARE, TIME(conf_share, lock_wait_us),
+	  .def = "30s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
+	  .help = "How long a guest may wait for a remote lock before it is told "
+		  "to try again (EAGAIN)." },
 };
 /* clang-format on */
 

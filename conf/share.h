@@ -48,6 +48,12 @@ enum conf_casefold {
 	CONF_CASEFOLD_ASCII,	/* A to Z only */
 };
 
+/* locks = */
+enum conf_locks {
+	CONF_LOCKS_LOCAL,	/* each guest keeps its own */
+	CONF_LOCKS_REMOTE,	/* one guest's hold for others and the host */
+};
+
 /* A list of strings; n is 0 when the key was not given. */
 struct conf_list {
 	char **v;
@@ -131,6 +137,8 @@ struct conf_share {
 	uint64_t casefold_memory;	/* bytes of names in memory */
 	uint64_t casefold_disk;	/* bytes of cache.db; 0 = there is none */
 	bool wine_marker;	/* tell Wine that names are folded */
+	unsigned locks;		/* enum conf_locks */
+	uint64_t lock_wait_us;	/* how long SETLKW waits */
 
 	/* Where it was configured; for messages.  conf's own. */
 	char *file;

@@ -51,8 +51,10 @@ fs_open_flags(struct fs_ctx *c, const struct fs_node *n, bool dir)
 		flags = FOPEN_KEEP_CACHE | (dir ? FOPEN_CACHE_DIR : 0);
 		break;
 	}
-	/* FLUSH has nothing to do on a local disk: spare the guest the trip. */
-	if (!dir && !(n->mount->flags & FS_MOUNT_REMOTE))
+	/* FLUSH has nothing to do on a local disk: spare the guest the trip.
+	 * Locks of the process that closes end with it. */
+	if (!dir && !(n->mount->flags & FS_MOUNT_REMOTE) &&
+	    !fs_session_has(c->s, FUSE_POSIX_LOCKS))
 		flags |= FOPEN_NOFLUSH;
 	return flags;
 }
@@ -280,6 +282,8 @@ fs_op_release(struct fs_ctx *c, const void *arg, void *out)
 	if (fs_mount_defers(c, m) ||
 	    (atomic_load(&h->node->deleted) && fs_disk_defers(c, m)))
 		return FS_DEFER;
+	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
+		fs_locks_release(c, h);
 	fs_handle_release(h);
 	return 0;
 }
@@ -287,13 +291,14 @@ fs_op_release(struct fs_ctx *c, const void *arg, void *out)
 /* close(2) of a copy makes a network file system report late errors.  To a
  * Windows guest it is what fsync is to others. */
 ssize_t
-fs_op_flush(struct fs_ctx *c, const void *in, void *out)
+fs_op_flush(struct fs_ctx *c, const void *arg, void *out)
 {
+	const struct fuse_flush_in *in = arg;
 	const struct fs_mount *m = c->fh->node->mount;
 	int fd;
 
-	(void)in;
 	(void)out;
+	fs_locks_flush(c, in->lock_owner);
 	if (fs_is_windows(c->s)) {
 		if (fs_disk_defers(c, m))
 			return FS_DEFER;

@@ -10,6 +10,8 @@
  *
  *	handle.stream -> share.mounts_lock -> shard.lock -> share.lru_lock
  *	-> table.lock
+ *
+ * share.locks_lock is taken alone; fs_req.resume() is called under it.
  */
 #ifndef FUSE_FS_H
 #define FUSE_FS_H
@@ -31,6 +33,7 @@
 struct file_handle;
 struct fs_ctx;
 struct fs_node;
+struct fs_owner;
 struct fs_text;
 
 /* ------------------------------------------------------------------ */
@@ -112,6 +115,8 @@ bool fs_handle_equal(const struct file_handle *a, const struct file_handle *b);
 /* ------------------------------------------------------------------ */
 /* share.c */
 
+#define FS_OWNER_BUCKETS 256
+
 struct fs_list {
 	struct fs_node *head, *tail;
 };
@@ -137,6 +142,11 @@ struct fs_share {
 	unsigned nfds;			/* O_PATH fds of nodes */
 
 	_Atomic unsigned nhandles, nnodes, nsessions, ndirbufs;
+
+	pthread_mutex_t locks_lock;	/* lock.c */
+	struct fs_owner *owners[FS_OWNER_BUCKETS];
+	struct fs_wait *waits;
+	_Atomic unsigned nwaits;
 };
 
 int fs_open_proc(struct fs_share *share, int fd, int flags);
@@ -162,6 +172,8 @@ struct fs_session {
 	_Atomic unsigned minor;
 	_Atomic uint64_t flags;		/* INIT flags agreed on */
 	_Atomic uint64_t nnodes, nhandles, nfds;
+	_Atomic unsigned nowners, nwaits;	/* lock.c */
+	_Atomic bool no_waits;
 	struct fs_table nodes;
 	struct fs_table handles;
 	struct fs_shard shard[FS_SHARDS];
@@ -270,6 +282,7 @@ struct fs_handle {
 	int flags;			/* open(2)'s */
 	bool dir;
 	_Atomic bool open;		/* not released yet */
+	_Atomic unsigned flocked;	/* 1: shared, 2: alone (lock.c) */
 
 	/* Directory stream. */
 	pthread_mutex_t stream;
@@ -483,6 +496,17 @@ ssize_t fs_op_opendir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_readdir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_readdirplus(struct fs_ctx *c, const void *in, void *out);
 
+/* lock.c */
+ssize_t fs_op_getlk(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_setlk(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_setlkw(struct fs_ctx *c, const void *in, void *out);
+/* A guest's process closed the file of c->fh: its POSIX locks end. */
+void fs_locks_flush(struct fs_ctx *c, uint64_t owner);
+/* The handle is released: its flock ends. */
+void fs_locks_release(struct fs_ctx *c, struct fs_handle *h);
+void fs_locks_clear(struct fs_session *s);
+void fs_wait_end(struct fs_wait *w);
+
 /* name.c */
 /* A default access list takes the umask's place, which only the host knows. */
 static inline void
@@ -601,6 +625,7 @@ void fs_show_open(struct fs_text *t, const void *in);
 void fs_show_read(struct fs_text *t, const void *in);
 void fs_show_rename(struct fs_text *t, const void *in);
 void fs_show_rename2(struct fs_text *t, const void *in);
+void fs_show_lk(struct fs_text *t, const void *in);
 void fs_show_getxattr(struct fs_text *t, const void *in);
 void fs_show_setxattr(struct fs_text *t, const void *in);
 void fs_show_setattr(struct fs_text *t, const void *in);

@@ -34,6 +34,12 @@ killpriv(const struct fs_share *share)
 }
 
 static bool
+locks(const struct fs_share *share)
+{
+	return share->set->locks == CONF_LOCKS_REMOTE;
+}
+
+static bool
 posix_acl(const struct fs_share *share)
 {
 	return share->set->posix_acl != CONF_WHEN_NEVER;
@@ -46,9 +52,11 @@ static const struct {
 	wants_fn *wants;
 } options[] = {
 	{ FUSE_ASYNC_READ,		always },
+	{ FUSE_POSIX_LOCKS,		locks },
 	{ FUSE_ATOMIC_O_TRUNC,		always },
 	{ FUSE_BIG_WRITES,		always },
 	{ FUSE_DONT_MASK,		posix_acl },
+	{ FUSE_FLOCK_LOCKS,		locks },
 	{ FUSE_HAS_IOCTL_DIR,		always },
 	{ FUSE_AUTO_INVAL_DATA,		always },
 	{ FUSE_DO_READDIRPLUS,		readdirplus },

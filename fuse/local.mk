@@ -13,6 +13,7 @@ fuse_libfuse_a_SOURCES = \
 	fuse/handle.c \
 	fuse/init.c \
 	fuse/io.c \
+	fuse/lock.c \
 	fuse/lookup.c \
 	fuse/mount.c \
 	fuse/name.c \
@@ -38,6 +39,7 @@ fuse_tests = tests/test-fuse-casefold \
 	tests/test-fuse-dir \
 	tests/test-fuse-file \
 	tests/test-fuse-init \
+	tests/test-fuse-lock \
 	tests/test-fuse-lookup \
 	tests/test-fuse-malformed \
 	tests/test-fuse-names \
@@ -59,6 +61,8 @@ tests_test_fuse_file_SOURCES = tests/test-fuse-file.c
 tests_test_fuse_file_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_init_SOURCES = tests/test-fuse-init.c
 tests_test_fuse_init_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_lock_SOURCES = tests/test-fuse-lock.c
+tests_test_fuse_lock_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_lookup_SOURCES = tests/test-fuse-lookup.c
 tests_test_fuse_lookup_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_malformed_SOURCES = tests/test-fuse-malformed.c

@@ -458,6 +458,19 @@ held_is_nameless(struct fs_node *n)
 	       st.st_nlink == 0;
 }
 
+/* Can `n` be the inode that is removed, and not one that had its number
+ * before?  Of those there may be many, when the guest forgets nothing. */
+static bool
+may_be_removed(const struct fs_node *n, const struct fs_mount *m,
+	       const struct statx *stx)
+{
+	if (!same_key(n, m, stx) || atomic_load(&n->deleted) ||
+	    fs_node_id(n) == FUSE_ROOT_ID)
+		return false;
+	return !n->handle || !n->has_btime ||
+	       !(stx->stx_mask & STATX_BTIME) || same_birth(n, stx);
+}
+
 void
 fs_node_removed(struct fs_session *s, const struct statx *stx)
 {
@@ -473,8 +486,7 @@ fs_node_removed(struct fs_session *s, const struct statx *stx)
 	if (sh->nbuckets)
 		n = *bucket_of(sh, hash);
 	for (; n && nfound < 8; n = n->hash_next) {
-		if (same_key(n, m, stx) && fs_node_id(n) != FUSE_ROOT_ID &&
-		    fs_slot_ref(&n->slot))
+		if (may_be_removed(n, m, stx) && fs_slot_ref(&n->slot))
 			found[nfound++] = n;
 	}
 	pthread_mutex_unlock(&sh->lock);

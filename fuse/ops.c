@@ -51,6 +51,9 @@ static const struct fs_op fs_ops[FS_OPCODES] = {
 	[FUSE_READDIRPLUS]  = { "READDIRPLUS", IN(read),       0,           FS_DIR_FH,                                 fs_op_readdirplus,  fs_show_read },
 	[FUSE_RELEASEDIR]   = { "RELEASEDIR",  IN(release),    0,           FS_NONODE | FS_ANY_ID,                     fs_op_release,      fs_show_fh },
 	[FUSE_FSYNCDIR]     = { "FSYNCDIR",    IN(fsync),      0,           FS_DIR_FH | FS_ANY_ID | FS_SLOW,           fs_op_fsync,        fs_show_fsync },
+	[FUSE_GETLK]        = { "GETLK",       IN(lk),         OUT(lk),     FS_FILE_FH,                                fs_op_getlk,        fs_show_lk },
+	[FUSE_SETLK]        = { "SETLK",       IN(lk),         0,           FS_FILE_FH,                                fs_op_setlk,        fs_show_lk },
+	[FUSE_SETLKW]       = { "SETLKW",      IN(lk),         0,           FS_FILE_FH,                                fs_op_setlkw,       fs_show_lk },
 	[FUSE_ACCESS]       = { "ACCESS",      IN(access),     0,           FS_FD,                                     fs_op_access,       fs_show_access },
 	[FUSE_CREATE]       = { "CREATE",      IN(create),     OPENED,      MAKES,                                     fs_op_create,       fs_show_create },
 	[FUSE_INTERRUPT]    = { "INTERRUPT",   IN(interrupt),  0,           FS_NOREPLY | FS_NONODE | FS_EARLY,         NULL,               NULL },
@@ -315,6 +318,12 @@ fs_serve(struct fs_session *session, struct fs_thread *thread,
 	} else {
 		fs_count(&req->counters->malformed, 1);
 		n = -EINVAL;
+	}
+	if (n == FS_PARKED)
+		return FS_PARKED;
+	if (req->wait) {
+		fs_wait_end(req->wait);
+		req->wait = NULL;
 	}
 	if (n == FS_DEFER) {
 		fs_count(&req->counters->deferred, 1);

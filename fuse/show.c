@@ -121,6 +121,18 @@ SHOW(link, link)
 	add(t, " of=%" PRIu64, in->oldnodeid);
 }
 
+SHOW(lk, lk)
+{
+	static const char *const types[] = { "read", "write", "unlock" };
+
+	add(t, " fh=%" PRIu64 " %s %s", in->fh,
+	    in->lk_flags & FUSE_LK_FLOCK ? "flock" : "posix",
+	    in->lk.type < 3 ? types[in->lk.type] : "?");
+	if (!(in->lk_flags & FUSE_LK_FLOCK))
+		add(t, " from=%" PRIu64 " to=%" PRIu64 " owner=0x%" PRIx64,
+		    in->lk.start, in->lk.end, in->owner);
+}
+
 SHOW(lseek, lseek)
 {
 	add(t, " fh=%" PRIu64 " off=%" PRIu64 " whence=%" PRIu32, in->fh,

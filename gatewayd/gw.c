@@ -183,6 +183,8 @@ gw_check_stopped(struct gw *gw)
 		next = TAILQ_NEXT(share, link);
 		if (share->nsessions == 0 && (gw->stopping || share->retired))
 			share_free(share);
+		else
+			share_rest(share);
 	}
 	if (gw->stopping && TAILQ_EMPTY(&gw->shares))
 		event_base_loopbreak(gw->base);

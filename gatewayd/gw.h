@@ -170,7 +170,8 @@ struct qthread {
 struct squeue {
 	struct session *session;
 	struct vh_queue *queue;
-	struct qthread *thread;		/* that serves it, or NULL */
+	struct qthread *thread;		/* that serves it, or NULL; changed under
+					 * session->lock */
 	struct event *stop_timer;	/* a stop that takes too long */
 	unsigned inflight;		/* session->lock: requests of it in the pool */
 	bool running;			/* between queue_start and vh_queue_stopped */
@@ -230,6 +231,9 @@ void share_start(struct gw *gw, struct conf_share *conf);
 /* Take over settings that differ in live keys only. */
 int share_apply(struct share *share, struct conf_share *conf, char *why,
 		size_t size);
+/* Let go of the directory if it does not listen and has no guest: it can
+ * then be unmounted. */
+void share_rest(struct share *share);
 /* Stop listening; freed when its last guest has left. */
 void share_retire(struct share *share);
 void share_close(struct share *share);	/* listener gone, sessions ended */
@@ -280,7 +284,7 @@ struct inflight {
 	uint64_t session, unique, nodeid, age_ns;
 	uint32_t opcode;
 	unsigned queue;
-	enum { IN_QUEUE, IN_POOL, IN_WAITING } where;
+	enum { IN_QUEUE, IN_POOL, IN_WAITING, IN_LOCK } where;
 };
 /* Those of a tag, allocated; -ENOMEM. */
 int inflight_list(struct share *share, struct inflight **list, size_t *n);
@@ -349,6 +353,9 @@ void session_broken(struct session *s, const char *why);
 /* Any thread: a request of queue `index` goes to the pool, has ended. */
 void session_job_begin(struct session *s, unsigned index);
 void session_job_end(struct session *s, unsigned index);
+/* Any thread, before session_job_end: the thread of queue `index` is to
+ * signal what was answered. */
+void session_signal(struct session *s, unsigned index);
 
 /* ---- queue.c: started and stopped rings ---- */
 extern const struct vh_ops session_vh_ops;
@@ -360,6 +367,7 @@ bool squeue_is_idle(const struct session *s);
 int qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
 		  struct qthread **t);
 void qthread_attend(struct qthread *t);		/* look at your fields */
+void qthread_wake(struct qthread *t);		/* look at your rings */
 void qthread_interrupt(struct qthread *t);	/* out of a system call */
 void qthread_join(struct qthread *t);		/* after its message came */
 void qthread_free(struct qthread *t);

@@ -71,8 +71,17 @@ uninstall-local:
 daemon_scripts = tests/test-daemon-args.sh tests/test-daemon-control.sh \
 	tests/test-daemon-service.sh tests/test-daemon-reload.sh \
 	tests/test-daemon-activate.sh tests/test-daemon-caps.sh \
-	tests/test-daemon-unit.sh
+	tests/test-daemon-unit.sh tests/test-daemon-verbs.sh
 TESTS += $(daemon_scripts)
 EXTRA_DIST += $(daemon_scripts)
 check_PROGRAMS += tests/launch
 tests_launch_SOURCES = tests/launch.c
+
+# The pieces of statistics, alone.
+check_PROGRAMS += tests/test-stats
+TESTS += tests/test-stats
+tests_test_stats_SOURCES = tests/test-stats.c tests/tap.h \
+	gatewayd/clock.c gatewayd/hist.c gatewayd/opstats.c gatewayd/lines.c \
+	gatewayd/json.c
+tests_test_stats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS)
+tests_test_stats_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) $(LIBEVENT_LIBS)

@@ -22,6 +22,18 @@
 #define STOP_S 2
 #define HIPRIO 0
 
+/* A ring that stops waits for no lock. */
+static void
+allow_waits(struct session *s)
+{
+	bool may = !s->ending;
+
+	for (unsigned i = 0; i < VH_QUEUES_MAX; i++)
+		if (s->queue[i].stopping)
+			may = false;
+	fs_session_wait(s->fs, may);
+}
+
 static void
 queue_done(struct squeue *sq)
 {
@@ -30,6 +42,7 @@ queue_done(struct squeue *sq)
 	if (sq->stop_timer)
 		evtimer_del(sq->stop_timer);
 	sq->running = sq->stopping = false;
+	allow_waits(s);
 	pthread_mutex_lock(&s->lock);
 	sq->released = false;
 	pthread_mutex_unlock(&s->lock);
@@ -97,6 +110,14 @@ on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 
 /* ---- threads ---- */
 
+static void
+set_thread(struct squeue *sq, struct qthread *t)
+{
+	pthread_mutex_lock(&sq->session->lock);
+	sq->thread = t;
+	pthread_mutex_unlock(&sq->session->lock);
+}
+
 static struct qthread *
 first_thread(struct session *s)
 {
@@ -119,7 +140,7 @@ place_hiprio(struct session *s)
 	pthread_mutex_lock(&t->lock);
 	t->hiprio = sq->queue;
 	pthread_mutex_unlock(&t->lock);
-	sq->thread = t;
+	set_thread(sq, t);
 	qthread_attend(t);
 }
 
@@ -147,9 +168,9 @@ on_thread_done(struct gw *gw, struct gw_msg *msg)
 
 	qthread_join(t);
 	gw->nthreads--;
-	own->thread = NULL;
+	set_thread(own, NULL);
 	if (had_hiprio)
-		hiprio->thread = NULL;
+		set_thread(hiprio, NULL);
 	count_past(s->share->tag, t);
 	qthread_free(t);
 
@@ -169,7 +190,7 @@ on_dropped(struct gw *gw, struct gw_msg *msg)
 	(void)gw;
 	if (!sq->thread || !sq->stopping)
 		return;
-	sq->thread = NULL;
+	set_thread(sq, NULL);
 	queue_released(sq);
 }
 
@@ -197,9 +218,9 @@ start_thread(struct session *s, struct squeue *sq)
 		return err;
 	t->msg.run = on_thread_done;
 	gw->nthreads++;
-	sq->thread = t;
+	set_thread(sq, t);
 	if (both)
-		hiprio->thread = t;
+		set_thread(hiprio, t);
 	return 0;
 }
 
@@ -229,10 +250,10 @@ queue_stop(void *ctx, struct vh_queue *q)
 	struct squeue *sq = vh_queue_data(q);
 	struct qthread *t = sq->thread;
 
-	(void)ctx;
 	if (sq->stopping)
 		return;
 	sq->stopping = true;
+	allow_waits(ctx);
 	if (!t) {
 		queue_released(sq);
 		return;

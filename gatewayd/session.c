@@ -76,6 +76,7 @@ session_end(struct session *s, const char *why)
 			 (unsigned long long)s->id, (int)s->peer.pid);
 	event_del(s->event);
 	evtimer_del(s->silent);
+	fs_session_wait(s->fs, false);
 	vh_conn_close(s->conn);
 	session_reap(s);
 }
@@ -160,6 +161,17 @@ session_job_end(struct session *s, unsigned index)
 		gw_post(gw, &s->queue[index].drained);
 	if (--s->njobs == 0 && s->ending)
 		gw_post(gw, &s->idle_msg);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Not from here: a front end can make its eventfd block.  When no thread
+ * serves the queue now, the next one begins with it. */
+void
+session_signal(struct session *s, unsigned index)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->queue[index].thread)
+		qthread_wake(s->queue[index].thread);
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -212,16 +212,28 @@ share_apply(struct share *share, struct conf_share *conf, char *why,
 		share->sock = sock;
 		err = share_accept(share);
 	}
+	share_rest(share);
 	return err;
+}
+
+void
+share_rest(struct share *share)
+{
+	if (share->sock.fd >= 0 || share->nsessions || !share->fs)
+		return;
+	fs_share_free(share->fs);
+	share->fs = NULL;
+	fold_close(share);
 }
 
 void
 share_retire(struct share *share)
 {
 	share->retired = true;
+	if (share->sock.fd >= 0 || share->nsessions)
+		log_info("%s: no longer listening guests=%u",
+			 share->conf->tag, share->nsessions);
 	share_unlisten(share);
-	log_info("%s: no longer listening guests=%u", share->conf->tag,
-		 share->nsessions);
 	if (share->nsessions == 0)
 		share_free(share);
 }

@@ -135,6 +135,7 @@ tag_disable(struct share *share)
 	share_unlisten(share);
 	log_info("%s: disabled guests=%u", share->conf->tag,
 		 share_sessions(share));
+	share_rest(share);
 }
 
 static void

@@ -93,7 +93,8 @@ count_hung(struct share_view *v)
 	uint64_t us = v->share->gw->conf->gateway.hung_request_us;
 
 	for (size_t i = 0; us && i < v->ninflight; i++)
-		v->nhung += v->inflight[i].age_ns >= us * 1000;
+		v->nhung += v->inflight[i].age_ns >= us * 1000 &&
+			    v->inflight[i].where != IN_LOCK;
 }
 
 bool

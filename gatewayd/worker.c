@@ -428,14 +428,20 @@ free_thread:
 }
 
 void
-qthread_attend(struct qthread *t)
+qthread_wake(struct qthread *t)
 {
 	uint64_t one = 1;
 
-	atomic_store(&t->attention, true);
 	if (write(t->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_error("%s: a queue thread cannot be woken: %s",
 			  t->session->share->conf->tag, strerror(errno));
+}
+
+void
+qthread_attend(struct qthread *t)
+{
+	atomic_store(&t->attention, true);
+	qthread_wake(t);
 }
 
 /*

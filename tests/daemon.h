@@ -16,6 +16,7 @@ struct daemon {
 	struct server server;
 	char work[40];		/* sockets TAG.sock, directories TAG, log, ctl */
 	char *sections;		/* one per tag */
+	const char *forgiven;	/* lines of level error that are meant to be */
 };
 
 /*

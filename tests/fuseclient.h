@@ -37,6 +37,7 @@ struct fc {
 	size_t piece;		/* cut buffers into iovecs of this size */
 	size_t room;		/* bytes for a whole reply; 0 = enough */
 	bool no_block;		/* give FS_DEFER to the test */
+	_Atomic unsigned parked;	/* how often a request was */
 	bool deferred;		/* the last call was, before it was done */
 	bool broken;		/* a reply broke a rule: said with "#" */
 	size_t reply_len;	/* of the last call, with the header */

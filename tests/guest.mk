@@ -26,9 +26,33 @@ SYSTEM_TESTS += tests/system/mount-peer.sh
 EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
-daemon_tests = tests/test-daemon-messages
-check_PROGRAMS += $(daemon_tests)
-TESTS += $(daemon_tests)
-daemon_test_ldadd = tests/libguest.a vhost/libvhost.a
+whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
+	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl \
+	tests/test-daemon-requests tests/test-daemon-guests \
+	tests/test-daemon-clients tests/test-daemon-hung
+check_PROGRAMS += $(whole_tests)
+TESTS += $(whole_tests)
+whole_test_ldadd = tests/libguest.a vhost/libvhost.a
 tests_test_daemon_messages_SOURCES = tests/test-daemon-messages.c tests/tap.h
-tests_test_daemon_messages_LDADD = $(daemon_test_ldadd)
+tests_test_daemon_messages_LDADD = $(whole_test_ldadd)
+tests_test_daemon_rings_SOURCES = tests/test-daemon-rings.c tests/tap.h
+tests_test_daemon_rings_LDADD = $(whole_test_ldadd)
+tests_test_daemon_stats_SOURCES = tests/test-daemon-stats.c tests/tap.h
+tests_test_daemon_stats_LDADD = $(whole_test_ldadd)
+EXTRA_DIST += tests/check-metrics.sh
+tests_test_daemon_trace_SOURCES = tests/test-daemon-trace.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_trace_LDADD = $(whole_test_ldadd)
+tests_test_daemon_ctl_SOURCES = tests/test-daemon-ctl.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_ctl_LDADD = $(whole_test_ldadd)
+tests_test_daemon_requests_SOURCES = tests/test-daemon-requests.c tests/tap.h
+tests_test_daemon_requests_LDADD = $(whole_test_ldadd)
+tests_test_daemon_guests_SOURCES = tests/test-daemon-guests.c tests/tap.h
+tests_test_daemon_guests_LDADD = $(whole_test_ldadd)
+tests_test_daemon_clients_SOURCES = tests/test-daemon-clients.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_clients_LDADD = $(whole_test_ldadd)
+tests_test_daemon_hung_SOURCES = tests/test-daemon-hung.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_hung_LDADD = $(whole_test_ldadd)

@@ -58,7 +58,8 @@ int
 hostile_connect(struct hostile *h, const char *tag, enum hostile_stage stage,
 		struct vm *vm)
 {
-	struct vm_settings set = { .mem_size = MEM_SIZE, .timeout_ms = 8000 };
+	struct vm_settings set = { .mem_size = MEM_SIZE, .timeout_ms = 8000,
+				   .unsealed = true };
 	char path[128];
 	int err = vm_connect(vm, daemon_socket(&h->daemon, tag, path), &set);
 

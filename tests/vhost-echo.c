@@ -115,6 +115,12 @@ give_away(struct server *s, struct vh_chain *c)
 	pthread_mutex_unlock(&e->lock);
 }
 
+static void
+wake_server(struct server *s)
+{
+	signal_fd(s->wake);
+}
+
 static void *
 helper_main(void *arg)
 {
@@ -139,6 +145,7 @@ helper_main(void *arg)
 		len = gather(&l->c, buf);
 		s = vh_queue_data(l->q);
 		vh_chain_finish(l->q, &l->c, buf, len);
+		wake_server(s);
 		atomic_fetch_sub(&s->nlate, 1);
 		free(buf);
 		free(l->c.iov);
@@ -222,6 +229,7 @@ server_main(void *arg)
 	}
 	while (atomic_load(&s->nlate))
 		usleep(50);
+	vh_queue_signal(s->q);
 	free(buf);
 	free(iov);
 	atomic_store(&s->e->stopped[vh_queue_index(s->q)], 1);

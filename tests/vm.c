@@ -51,11 +51,12 @@ connect_to(const char *path)
 }
 
 static int
-make_memory(struct vm *vm, size_t size)
+make_memory(struct vm *vm, size_t size, bool unsealed)
 {
 	void *p;
 
-	vm->memfd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	vm->memfd = memfd_create("guest", MFD_CLOEXEC |
+				 (unsealed ? 0 : MFD_ALLOW_SEALING));
 	if (vm->memfd < 0 || ftruncate(vm->memfd, (off_t)size) < 0)
 		return -errno;
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->memfd, 0);
@@ -101,7 +102,8 @@ vm_connect(struct vm *vm, const char *path, const struct vm_settings *set)
 	vm->sock = connect_to(path);
 	if (vm->sock < 0)
 		return failed(vm, vm->sock, path);
-	err = make_memory(vm, set->mem_size ? set->mem_size : 64u << 20);
+	err = make_memory(vm, set->mem_size ? set->mem_size : 64u << 20,
+			  set->unsealed);
 	if (err)
 		return failed(vm, err, "guest memory");
 	err = make_rings(vm, set->nrings ? set->nrings : 2,

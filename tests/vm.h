@@ -87,6 +87,7 @@ struct vm_settings {
 	size_t mem_size;		/* 0 = 64 MiB */
 	uint64_t features;		/* 0 = VERSION_1, INDIRECT, EVENT_IDX */
 	int timeout_ms;			/* 0 = 10 s */
+	bool unsealed;			/* memory that can be truncated */
 };
 
 /*

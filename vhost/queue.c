@@ -269,6 +269,7 @@ vh_queue_sync(struct vh_queue *q)
 
 	if (atomic_load_explicit(&q->broken, memory_order_relaxed))
 		return -EPROTO;
+	vh_queue_signal(q);
 	events = vh_guard_events();
 	if (events != q->guard_events) {
 		q->guard_events = events;

@@ -251,7 +251,8 @@ bool
 vh_queue_has_work(struct vh_queue *q)
 {
 	return q->seen_avail != q->next_avail ||
-	       READ_ONCE(q->avail->idx) != q->next_avail;
+	       READ_ONCE(q->avail->idx) != q->next_avail ||
+	       atomic_load_explicit(&q->signal_due, memory_order_relaxed);
 }
 
 /* ---- kicks ---- */
@@ -370,28 +371,64 @@ copy_out(const struct vh_chain *c, const char *buf, size_t len)
 	}
 }
 
-bool
+/* Publish one answer; true when the driver wants to hear of it. */
+static bool
+publish_late(struct vh_queue *q, uint16_t head, uint32_t len)
+{
+	struct vh_used used = { head, len };
+	struct vh_event *ev = NULL;
+
+	pthread_mutex_lock(&q->lock);
+	if (q->used)
+		ev = publish(q, &used, 1);
+	pthread_mutex_unlock(&q->lock);
+	if (!ev)
+		return false;
+	vh_event_put(ev);
+	atomic_store(&q->signal_due, true);
+	return true;
+}
+
+int
 vh_chain_finish(struct vh_queue *q, struct vh_chain *c, const void *buf,
 		size_t len)
 {
-	bool in_time;
+	int r = VH_LATE;
 
 	if (len > c->out_len)
 		len = c->out_len;
 	pthread_rwlock_rdlock(&q->epoch_lock);
-	in_time = c->epoch == q->epoch;
-	if (in_time) {
-		struct vh_used used = { c->head, (uint32_t)len };
-
+	if (c->epoch == q->epoch) {
 		if (buf)
 			copy_out(c, buf, len);
-		vh_queue_complete(q, &used, 1);
+		r = publish_late(q, c->head, (uint32_t)len) ? VH_SIGNAL_DUE
+							    : VH_ANSWERED;
 	}
 	pthread_rwlock_unlock(&q->epoch_lock);
+	if (r != VH_LATE && vh_mem_is_broken(c->mem))
+		r = -EFAULT;
 	vh_mem_put(c->mem);
 	c->mem = NULL;
 	/* The last touch: the connection may be freed after it. */
 	atomic_fetch_sub_explicit(&q->holds, 1, memory_order_release);
-	return in_time;
+	return r;
 }
 
+void
+vh_queue_signal(struct vh_queue *q)
+{
+	struct vh_event *ev;
+
+	if (!atomic_load_explicit(&q->signal_due, memory_order_relaxed) ||
+	    !atomic_exchange(&q->signal_due, false))
+		return;
+	pthread_mutex_lock(&q->lock);
+	ev = q->call;
+	if (ev)
+		atomic_fetch_add_explicit(&ev->refs, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&q->lock);
+	if (!ev)
+		return;
+	vh_event_signal(ev);
+	vh_event_put(ev);
+}

@@ -148,6 +148,7 @@ struct vh_queue {
 	struct vh_mem *mem;
 	atomic_bool news;		/* next_mem is set */
 	atomic_bool broken;		/* `why` is written */
+	atomic_bool signal_due;		/* of late answers; outlasts a stop */
 
 	/* The serving thread's. */
 	_Alignas(64) uint16_t next_avail;	/* next entry to take */

@@ -199,12 +199,24 @@ void vh_queue_complete(struct vh_queue *q, const struct vh_used *used,
  * memory it points into (the caller has copied `iov` to where it lives as
  * long).  finish: if the ring was not stopped since, copy `len` bytes of
  * `buf` into the writable pieces and answer; if it was, do nothing.  Ends the
- * hold in any case.  False when it came too late.  `buf` may be NULL when the
- * bytes are in place already.  [any]
+ * hold in any case.  `buf` may be NULL when the bytes are in place already.
+ * It does not signal, because that can block: when the driver wants to hear
+ * of it, the queue's own thread is to call vh_queue_signal(), and is to be
+ * woken for it before the queue is gone.
+ * Returns a vh_finish, or -EFAULT when guest memory went away.  [any]
  */
+enum vh_finish {
+	VH_LATE,		/* the ring was stopped meanwhile */
+	VH_ANSWERED,
+	VH_SIGNAL_DUE,		/* answered, vh_queue_signal() is to follow */
+};
 void vh_chain_hold(struct vh_queue *q, struct vh_chain *c);
-bool vh_chain_finish(struct vh_queue *q, struct vh_chain *c, const void *buf,
-		     size_t len);
+int vh_chain_finish(struct vh_queue *q, struct vh_chain *c, const void *buf,
+		    size_t len);
+
+/* Signal if vh_chain_finish() has left that to do; by the queue's thread.
+ * vh_queue_sync() does it too, and vh_queue_has_work() tells when it is due. */
+void vh_queue_signal(struct vh_queue *q);
 
 struct vh_queue_stats {
 	uint64_t kicks;		/* wake-ups by the front end */

@@ -199,4 +199,24 @@ stop_gatewayd
 start_gatewayd "plain:$tmp/plain"
 mount_share folded "$m"
 is "T41: changed meanwhile" "$(stat_of 'bIG/name 5001')" 'bIG/name 5001'
+
+# ---- switched off and on, and other settings
+check "disable" ctl write shares/folded/ctl disable
+is "a guest that stays does not mind" "$(stat_of 'bIG/name 5')" 'bIG/name 5'
+hits=$(count hits)
+unmount_share "$m"
+mounts=
+check "enable" ctl write shares/folded/ctl enable
+mount_share folded "$m"
+is "found again" "$(stat_of 'bIG/name 6')" 'bIG/name 6'
+check "and counted on" test "$(count hits)" -gt "$hits"
+sed -i 's/casefold = nt/casefold = no/' "$run/conf.d/casefold.conf"
+check "reload" ctl write ctl reload
+is "who is there keeps what was" "$(stat_of 'bIG/name 7')" 'bIG/name 7'
+unmount_share "$m"
+mounts=
+mount_share folded "$m"
+is "who comes has the new" "$(stat_of 'bIG/name 7')" "$gone"
+is "the exact name" "$(stat_of 'Big/Name 7')" 'Big/Name 7'
+check "counters stay" test "$(count hits)" -gt "$hits"
 finish

@@ -25,6 +25,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "casefold/casefold.h"
 #include "conf/share.h"
 #include "fuse/fuse.h"
 #include "fuse/wire.h"
@@ -127,6 +128,10 @@ struct fs_share {
 	struct statx root_stx;
 	struct fs_mount *root_mount;
 	bool privileged;	/* may act as other users */
+	struct cf_share *fold;	/* names match ignoring case; or NULL */
+	int marker_fd;		/* fold.c: what says so to Wine, or -1 */
+	struct fs_handle_buf root_buf;	/* fold.c: handle of the root, */
+	const struct file_handle *root_handle;	/* or NULL */
 	_Atomic unsigned max_fds, max_open;
 
 	pthread_mutex_t mounts_lock;
@@ -414,6 +419,9 @@ const struct fs_op *fs_op_get(uint32_t opcode);
 /* Find and pin a second node; dispatch lets go of it. */
 int fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir);
 
+/* Act as whom the row of the request names. */
+int fs_ctx_become(struct fs_ctx *c);
+
 /* Would work on this mount hold up a thread that must not wait? */
 bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);
 /* Same for work that waits for a disk even on a local mount. */
@@ -540,6 +548,47 @@ bool fs_xattr_moves_caps(const struct conf_share *set);
 /* ioctl.c */
 ssize_t fs_op_ioctl(struct fs_ctx *c, const void *in, void *out);
 
+/*
+ * fold.c: for shares that fold.  Each may answer FS_DEFER, before anything was
+ * done.
+ */
+typedef int fs_fold_fn(struct fs_ctx *c, const char *name, void *arg);
+/* c->name is not there: do it with a name that differs in case, if there is
+ * one; -ENOENT from `run` means that this one, too, has gone. */
+int fs_fold_find(struct fs_ctx *c, fs_fold_fn *run, void *arg);
+/* Its node, as fs_walk(). */
+int fs_fold_walk(struct fs_ctx *c, struct statx *stx, struct fs_node **node);
+void fs_fold_removed(struct fs_ctx *c, const char *name);
+/* c->name in c->node to c->name2 in c->node2; `run` gets c. */
+int fs_fold_rename(struct fs_ctx *c, unsigned flags, cf_rename_fn *run);
+
+/* While a name is being made, nobody makes it in another spelling. */
+struct fs_making {
+	const char *name;	/* c->name, or as it exists already */
+	struct cf_dir dir;
+	struct cf_create create;
+	char real[CF_NAME_MAX + 1];
+};
+int fs_fold_begin(struct fs_ctx *c, struct fs_making *m);
+
+/* Before the host call that makes c->name.  On 0 fs_make_end() must follow;
+ * -EEXIST: it exists as m->name. */
+static inline int
+fs_make_begin(struct fs_ctx *c, struct fs_making *m)
+{
+	m->name = c->name;
+	return c->share->fold ? fs_fold_begin(c, m) : 0;
+}
+
+/* After it; returns `err`, what it said. */
+static inline int
+fs_make_end(struct fs_ctx *c, struct fs_making *m, int err)
+{
+	if (c->share->fold)
+		cf_create_end(&m->create, !err);
+	return err;
+}
+
 /* windows.c: what a Windows guest needs otherwise. */
 int fs_win_error(int err);		/* -errno as its client numbers it */
 uint32_t fs_win_mode(uint32_t mode, uint32_t wanted);
@@ -547,7 +596,8 @@ bool fs_win_shows(uint32_t mode);	/* a kind of file it can handle? */
 void fs_win_attr(struct fs_share *share, const struct statx *stx,
 		 struct fuse_attr *attr);
 size_t fs_win_name(const char *name, size_t len, char *out, size_t size);
-int fs_win_rename(struct fs_ctx *c, const char *from, const char *to);
+int fs_win_rename(struct fs_ctx *c, int from_fd, const char *from, int to_fd,
+		  const char *to);
 
 /* ------------------------------------------------------------------ */
 /* io.c: bounded reads and writes of iovecs. */

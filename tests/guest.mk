@@ -10,8 +10,13 @@ tests_libguest_a_SOURCES = \
 	tests/neighbour.c tests/neighbour.h \
 	tests/hostile.c tests/hostile.h
 
-check_PROGRAMS += tests/test-guest tests/test-ctlclient
-TESTS += tests/test-guest tests/test-ctlclient
+check_PROGRAMS += tests/test-guest tests/test-ctlclient \
+	tests/test-casefold-guests
+TESTS += tests/test-guest tests/test-ctlclient tests/test-casefold-guests
+tests_test_casefold_guests_SOURCES = tests/test-casefold-guests.c \
+	tests/casefold-life.h tests/casefold-test.h tests/tap.h
+tests_test_casefold_guests_LDADD = tests/libguest.a vhost/libvhost.a \
+	$(CASEFOLD_LIBS)
 tests_test_guest_SOURCES = tests/test-guest.c tests/tap.h
 tests_test_guest_LDADD = tests/libguest.a vhost/libvhost.a
 tests_test_ctlclient_SOURCES = tests/test-ctlclient.c tests/tap.h

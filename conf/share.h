@@ -41,13 +41,33 @@ enum conf_handles {
 	CONF_HANDLES_MANDATORY,
 };
 
+/* readdirplus =, killpriv_v2 = */
+enum conf_auto {
+	CONF_AUTO,
+	CONF_AUTO_YES,
+	CONF_AUTO_NO,
+};
+
+/* casefold = : do names match ignoring case */
+enum conf_casefold {
+	CONF_CASEFOLD_NO,
+	CONF_CASEFOLD_NT,	/* as Windows compares file names */
+	CONF_CASEFOLD_ASCII,	/* A to Z only */
+};
+
+/* locks = */
+enum conf_locks {
+	CONF_LOCKS_LOCAL,	/* each guest keeps its own */
+	CONF_LOCKS_REMOTE,	/* one guest's hold for others and the host */
+};
+
 /* A list of strings; n is 0 when the key was not given. */
 struct conf_list {
 	char **v;
 	size_t n;
 };
 
-/* posix_acl = */
+/* posix_acl =, security_label = */
 enum conf_when {
 	CONF_WHEN_NEVER,
 	CONF_WHEN_AUTO,		/* with guests that offer it */
@@ -116,10 +136,25 @@ struct conf_share {
 	unsigned inline_io;	/* enum conf_inline; the key is "inline" */
 	unsigned inode_file_handles;	/* enum conf_handles */
 
+	bool writeback;
+	bool allow_direct_io;
+	bool allow_mmap;	/* without a cache */
+	bool preserve_noatime;
+	bool announce_submounts;
+	bool crossmnt;
+	unsigned readdirplus;	/* enum conf_auto */
+	unsigned killpriv_v2;	/* enum conf_auto */
 	bool xattr;		/* or any of the keys that need it */
 	struct conf_list xattrmap;	/* as written */
 	struct conf_rules xattr_rules;	/* the same, read */
 	unsigned posix_acl;	/* enum conf_when */
+	unsigned security_label;	/* enum conf_when */
+	unsigned casefold;	/* enum conf_casefold */
+	uint64_t casefold_memory;	/* bytes of names in memory */
+	uint64_t casefold_disk;	/* bytes of cache.db; 0 = there is none */
+	bool wine_marker;	/* tell Wine that names are folded */
+	unsigned locks;		/* enum conf_locks */
+	uint64_t lock_wait_us;	/* how long SETLKW waits */
 
 	/* Where it was configured; for messages.  conf's own. */
 	char *file;
@@ -136,6 +171,7 @@ struct conf_caps {
 /* The daemon itself: section [gateway]. */
 struct conf_gateway {
 	char *socket_dir;
+	char *cache_dir;	/* of TAG/cache.db, all of which can be lost */
 	char *control_socket;
 	char *control_group;	/* "" = our own group */
 	unsigned control_mode;

@@ -12,8 +12,8 @@
 
 #include "fuse/fs.h"
 
-/* What a guest may ask of open(2).  O_DIRECT has its own key, later; the other
- * flags mean nothing here or different things on different machines. */
+/* What a guest may ask of open(2); the other flags mean nothing here or
+ * different things on different machines. */
 #define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
 
 enum {
@@ -22,10 +22,25 @@ enum {
 };
 
 static int
-clean_flags(uint32_t flags)
+clean_flags(struct fs_ctx *c, uint32_t asked)
 {
+	const struct conf_share *set = c->share->set;
+	int flags = OPEN_FLAGS;
+
+	if (set->allow_direct_io)
+		flags |= O_DIRECT;
+	if (set->preserve_noatime)
+		flags |= O_NOATIME;
+	flags &= (int)asked;
+	/* A guest that writes later reads around what it writes, and knows
+	 * itself where the end is. */
+	if (fs_session_has(c->s, FUSE_WRITEBACK_CACHE)) {
+		flags &= ~O_APPEND;
+		if ((flags & O_ACCMODE) == O_WRONLY)
+			flags = (flags & ~O_ACCMODE) | O_RDWR;
+	}
 	/* O_NONBLOCK: a lease of a host process must not hold us up. */
-	return ((int)flags & OPEN_FLAGS) | O_NONBLOCK;
+	return flags | O_NONBLOCK;
 }
 
 static bool
@@ -51,8 +66,10 @@ fs_open_flags(struct fs_ctx *c, const struct fs_node *n, bool dir)
 		flags = FOPEN_KEEP_CACHE | (dir ? FOPEN_CACHE_DIR : 0);
 		break;
 	}
-	/* FLUSH has nothing to do on a local disk: spare the guest the trip. */
-	if (!dir && !(n->mount->flags & FS_MOUNT_REMOTE))
+	/* FLUSH has nothing to do on a local disk: spare the guest the trip.
+	 * Locks of the process that closes end with it. */
+	if (!dir && !(n->mount->flags & FS_MOUNT_REMOTE) &&
+	    !fs_session_has(c->s, FUSE_POSIX_LOCKS))
 		flags |= FOPEN_NOFLUSH;
 	return flags;
 }
@@ -83,6 +100,11 @@ open_node(struct fs_ctx *c, struct fs_node *n, int *flags)
 	fd = fs_node_open(c, n, *flags & ~O_APPEND);
 	if (fd == -EPERM && (*flags & O_APPEND))	/* chattr +a */
 		fd = fs_node_open(c, n, *flags);
+	/* The guest has checked who may ask for it. */
+	if (fd == -EPERM && (*flags & O_NOATIME)) {
+		*flags &= ~O_NOATIME;
+		fd = fs_node_open(c, n, *flags);
+	}
 	if (fd == -EACCES && fs_is_windows(c->s) && !writes(*flags)) {
 		*flags = O_PATH;
 		fd = fs_node_open(c, n, O_PATH);
@@ -94,7 +116,7 @@ ssize_t
 fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_open_in *in = arg;
-	int flags = clean_flags(in->flags), fd, err;
+	int flags = clean_flags(c, in->flags), fd, err;
 	struct fs_handle *h;
 
 	if (writes(flags) && c->share->set->readonly)
@@ -122,10 +144,10 @@ fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 
 /* What CREATE finds when the name exists: opened as OPEN would. */
 static int
-open_existing(struct fs_ctx *c, int flags, struct statx *stx,
-	      struct fs_node **n, int *opened_as)
+open_existing(struct fs_ctx *c, const char *name, int flags,
+	      struct statx *stx, struct fs_node **n, int *opened_as)
 {
-	int err = fs_walk(c, c->node, c->fd, c->name, false, stx, n), fd;
+	int err = fs_walk(c, c->node, c->fd, name, false, stx, n), fd;
 
 	if (err)
 		return err;
@@ -146,8 +168,8 @@ open_existing(struct fs_ctx *c, int flags, struct statx *stx,
 /* Make the file.  Always with O_EXCL, which follows nothing and opens nothing
  * that was there. */
 static int
-create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
-	   struct fs_node **n)
+create_new(struct fs_ctx *c, struct fs_making *m, int flags, mode_t mode,
+	   struct statx *stx, struct fs_node **n)
 {
 	int fd, err;
 
@@ -156,6 +178,9 @@ create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 		fs_count(&c->req->counters->nodes_limit, 1);
 		return -ENFILE;
 	}
+	err = fs_make_begin(c, m);
+	if (err)
+		return err;
 	do {
 		fd = openat(c->fd, c->name, (flags & ~O_APPEND) | O_CREAT |
 					    O_EXCL | O_NOFOLLOW | O_CLOEXEC,
@@ -163,9 +188,12 @@ create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 		err = fd < 0 ? -errno : 0;
 	} while ((err == -EMFILE || err == -ENFILE) &&
 		 fs_nodefd_shrink(c->share));
+	err = fs_make_end(c, m, err);
 	if (err)
 		return err;
-	err = fs_walk_fd(c, fd, stx, n);
+	err = fs_set_label(c, fd);
+	if (!err)
+		err = fs_walk_fd(c, fd, stx, n);
 	if (err) {
 		close(fd);
 		unlinkat(c->fd, c->name, 0);
@@ -179,12 +207,13 @@ create(struct fs_ctx *c, const struct fuse_create_in *in, int *flags,
        struct statx *stx, struct fs_node **n)
 {
 	int asked = *flags, fd = -EEXIST;
+	struct fs_making m;
 
 	for (int tries = 0; tries < CREATE_TRIES; tries++) {
-		fd = create_new(c, asked, in->mode & 07777, stx, n);
+		fd = create_new(c, &m, asked, in->mode & 07777, stx, n);
 		if (fd != -EEXIST || (in->flags & O_EXCL))
 			break;
-		fd = open_existing(c, asked, stx, n, flags);
+		fd = open_existing(c, m.name, asked, stx, n, flags);
 		if (fd != -ENOENT && fd != -ESTALE)
 			break;
 		/* Opening by handle made us ourselves. */
@@ -213,7 +242,7 @@ ssize_t
 fs_op_create(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
-	int flags = clean_flags(in->flags), fd, err;
+	int flags = clean_flags(c, in->flags), fd, err;
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
@@ -234,7 +263,7 @@ ssize_t
 fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
-	int flags = clean_flags(in->flags) & ~O_TRUNC, fd, err;
+	int flags = clean_flags(c, in->flags) & ~O_TRUNC, fd, err;
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
@@ -246,7 +275,9 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 	/* O_EXCL: it can never be linked. */
 	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
 				(int)(in->flags & O_EXCL), in->mode & 07777);
-	err = fd < 0 ? -errno : fs_walk_fd(c, fd, &stx, &n);
+	err = fd < 0 ? -errno : fs_set_label(c, fd);
+	if (!err)
+		err = fs_walk_fd(c, fd, &stx, &n);
 	if (err) {
 		if (fd >= 0)
 			close(fd);
@@ -275,6 +306,8 @@ fs_op_release(struct fs_ctx *c, const void *arg, void *out)
 	if (fs_mount_defers(c, m) ||
 	    (atomic_load(&h->node->deleted) && fs_disk_defers(c, m)))
 		return FS_DEFER;
+	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
+		fs_locks_release(c, h);
 	fs_handle_release(h);
 	return 0;
 }
@@ -282,13 +315,14 @@ fs_op_release(struct fs_ctx *c, const void *arg, void *out)
 /* close(2) of a copy makes a network file system report late errors.  To a
  * Windows guest it is what fsync is to others. */
 ssize_t
-fs_op_flush(struct fs_ctx *c, const void *in, void *out)
+fs_op_flush(struct fs_ctx *c, const void *arg, void *out)
 {
+	const struct fuse_flush_in *in = arg;
 	const struct fs_mount *m = c->fh->node->mount;
 	int fd;
 
-	(void)in;
 	(void)out;
+	fs_locks_flush(c, in->lock_owner);
 	if (fs_is_windows(c->s)) {
 		if (fs_disk_defers(c, m))
 			return FS_DEFER;

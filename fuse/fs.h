@@ -10,6 +10,8 @@
  *
  *	handle.stream -> share.mounts_lock -> shard.lock -> share.lru_lock
  *	-> table.lock
+ *
+ * share.locks_lock is taken alone; fs_req.resume() is called under it.
  */
 #ifndef FUSE_FS_H
 #define FUSE_FS_H
@@ -23,6 +25,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "casefold/casefold.h"
 #include "conf/share.h"
 #include "fuse/fuse.h"
 #include "fuse/wire.h"
@@ -30,6 +33,7 @@
 struct file_handle;
 struct fs_ctx;
 struct fs_node;
+struct fs_owner;
 struct fs_text;
 
 /* ------------------------------------------------------------------ */
@@ -111,6 +115,8 @@ bool fs_handle_equal(const struct file_handle *a, const struct file_handle *b);
 /* ------------------------------------------------------------------ */
 /* share.c */
 
+#define FS_OWNER_BUCKETS 256
+
 struct fs_list {
 	struct fs_node *head, *tail;
 };
@@ -122,6 +128,10 @@ struct fs_share {
 	struct statx root_stx;
 	struct fs_mount *root_mount;
 	bool privileged;	/* may act as other users */
+	struct cf_share *fold;	/* names match ignoring case; or NULL */
+	int marker_fd;		/* fold.c: what says so to Wine, or -1 */
+	struct fs_handle_buf root_buf;	/* fold.c: handle of the root, */
+	const struct file_handle *root_handle;	/* or NULL */
 	_Atomic unsigned max_fds, max_open;
 
 	pthread_mutex_t mounts_lock;
@@ -132,6 +142,11 @@ struct fs_share {
 	unsigned nfds;			/* O_PATH fds of nodes */
 
 	_Atomic unsigned nhandles, nnodes, nsessions, ndirbufs;
+
+	pthread_mutex_t locks_lock;	/* lock.c */
+	struct fs_owner *owners[FS_OWNER_BUCKETS];
+	struct fs_wait *waits;
+	_Atomic unsigned nwaits;
 };
 
 int fs_open_proc(struct fs_share *share, int fd, int flags);
@@ -157,6 +172,8 @@ struct fs_session {
 	_Atomic unsigned minor;
 	_Atomic uint64_t flags;		/* INIT flags agreed on */
 	_Atomic uint64_t nnodes, nhandles, nfds;
+	_Atomic unsigned nowners, nwaits;	/* lock.c */
+	_Atomic bool no_waits;
 	struct fs_table nodes;
 	struct fs_table handles;
 	struct fs_shard shard[FS_SHARDS];
@@ -265,6 +282,7 @@ struct fs_handle {
 	int flags;			/* open(2)'s */
 	bool dir;
 	_Atomic bool open;		/* not released yet */
+	_Atomic unsigned flocked;	/* 1: shared, 2: alone (lock.c) */
 
 	/* Directory stream. */
 	pthread_mutex_t stream;
@@ -360,6 +378,7 @@ enum {
 	FS_DATA = 1 << 15,	/* what follows the fixed part stays in place */
 	FS_DOTS = 1 << 16,	/* "." and ".." are names */
 	FS_XNAME = 1 << 17,	/* one attribute's name: may hold '/' */
+	FS_NAMELESS = 1 << 18,	/* "/" is a name: Linux's for what has none */
 };
 
 struct fs_op {
@@ -384,6 +403,8 @@ struct fs_ctx {
 	size_t in_len;		/* bytes after the header, copied or not */
 	const char *name, *name2;
 	size_t value_at;		/* FS_VALUE: where, after the header */
+	const char *label_name, *label;	/* of what is made, or NULL */
+	size_t label_size;
 	uint32_t ngroups, groups[FS_GROUPS_MAX];
 
 	struct fs_node *node, *node2;	/* each with a reference */
@@ -397,6 +418,9 @@ const struct fs_op *fs_op_get(uint32_t opcode);
 
 /* Find and pin a second node; dispatch lets go of it. */
 int fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir);
+
+/* Act as whom the row of the request names. */
+int fs_ctx_become(struct fs_ctx *c);
 
 /* Would work on this mount hold up a thread that must not wait? */
 bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);
@@ -475,6 +499,17 @@ ssize_t fs_op_opendir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_readdir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_readdirplus(struct fs_ctx *c, const void *in, void *out);
 
+/* lock.c */
+ssize_t fs_op_getlk(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_setlk(struct fs_ctx *c, const void *in, void *out);
+ssize_t fs_op_setlkw(struct fs_ctx *c, const void *in, void *out);
+/* A guest's process closed the file of c->fh: its POSIX locks end. */
+void fs_locks_flush(struct fs_ctx *c, uint64_t owner);
+/* The handle is released: its flock ends. */
+void fs_locks_release(struct fs_ctx *c, struct fs_handle *h);
+void fs_locks_clear(struct fs_session *s);
+void fs_wait_end(struct fs_wait *w);
+
 /* name.c */
 /* A default access list takes the umask's place, which only the host knows. */
 static inline void
@@ -498,6 +533,8 @@ ssize_t fs_op_setxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_getxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_listxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_removexattr(struct fs_ctx *c, const void *in, void *out);
+/* Give what was just made and is open as `fd` the guest's label. */
+int fs_set_label(struct fs_ctx *c, int fd);
 bool fs_has_xattr(const struct conf_share *set);
 /* What the host calls the guest's attribute `name`: that itself or buf. */
 int fs_xattr_name(const struct conf_share *set, const char *name,
@@ -508,6 +545,50 @@ const char *fs_xattr_shown(const struct conf_share *set, const char *name);
 /* Is security.capability something else on the host? */
 bool fs_xattr_moves_caps(const struct conf_share *set);
 
+/* ioctl.c */
+ssize_t fs_op_ioctl(struct fs_ctx *c, const void *in, void *out);
+
+/*
+ * fold.c: for shares that fold.  Each may answer FS_DEFER, before anything was
+ * done.
+ */
+typedef int fs_fold_fn(struct fs_ctx *c, const char *name, void *arg);
+/* c->name is not there: do it with a name that differs in case, if there is
+ * one; -ENOENT from `run` means that this one, too, has gone. */
+int fs_fold_find(struct fs_ctx *c, fs_fold_fn *run, void *arg);
+/* Its node, as fs_walk(). */
+int fs_fold_walk(struct fs_ctx *c, struct statx *stx, struct fs_node **node);
+void fs_fold_removed(struct fs_ctx *c, const char *name);
+/* c->name in c->node to c->name2 in c->node2; `run` gets c. */
+int fs_fold_rename(struct fs_ctx *c, unsigned flags, cf_rename_fn *run);
+
+/* While a name is being made, nobody makes it in another spelling. */
+struct fs_making {
+	const char *name;	/* c->name, or as it exists already */
+	struct cf_dir dir;
+	struct cf_create create;
+	char real[CF_NAME_MAX + 1];
+};
+int fs_fold_begin(struct fs_ctx *c, struct fs_making *m);
+
+/* Before the host call that makes c->name.  On 0 fs_make_end() must follow;
+ * -EEXIST: it exists as m->name. */
+static inline int
+fs_make_begin(struct fs_ctx *c, struct fs_making *m)
+{
+	m->name = c->name;
+	return c->share->fold ? fs_fold_begin(c, m) : 0;
+}
+
+/* After it; returns `err`, what it said. */
+static inline int
+fs_make_end(struct fs_ctx *c, struct fs_making *m, int err)
+{
+	if (c->share->fold)
+		cf_create_end(&m->create, !err);
+	return err;
+}
+
 /* windows.c: what a Windows guest needs otherwise. */
 int fs_win_error(int err);		/* -errno as its client numbers it */
 uint32_t fs_win_mode(uint32_t mode, uint32_t wanted);
@@ -515,7 +596,8 @@ bool fs_win_shows(uint32_t mode);	/* a kind of file it can handle? */
 void fs_win_attr(struct fs_share *share, const struct statx *stx,
 		 struct fuse_attr *attr);
 size_t fs_win_name(const char *name, size_t len, char *out, size_t size);
-int fs_win_rename(struct fs_ctx *c, const char *from, const char *to);
+int fs_win_rename(struct fs_ctx *c, int from_fd, const char *from, int to_fd,
+		  const char *to);
 
 /* ------------------------------------------------------------------ */
 /* io.c: bounded reads and writes of iovecs. */
@@ -542,6 +624,7 @@ void fs_show_fh(struct fs_text *t, const void *in);
 void fs_show_forget(struct fs_text *t, const void *in);
 void fs_show_fsync(struct fs_text *t, const void *in);
 void fs_show_getattr(struct fs_text *t, const void *in);
+void fs_show_ioctl(struct fs_text *t, const void *in);
 void fs_show_init(struct fs_text *t, const void *in);
 void fs_show_link(struct fs_text *t, const void *in);
 void fs_show_lseek(struct fs_text *t, const void *in);
@@ -551,6 +634,7 @@ void fs_show_open(struct fs_text *t, const void *in);
 void fs_show_read(struct fs_text *t, const void *in);
 void fs_show_rename(struct fs_text *t, const void *in);
 void fs_show_rename2(struct fs_text *t, const void *in);
+void fs_show_lk(struct fs_text *t, const void *in);
 void fs_show_getxattr(struct fs_text *t, const void *in);
 void fs_show_setxattr(struct fs_text *t, const void *in);
 void fs_show_setattr(struct fs_text *t, const void *in);

@@ -21,9 +21,11 @@
 
 #include "conf/share.h"
 
+struct cf_share;
 struct fs_share;
 struct fs_session;
 struct fs_thread;
+struct fs_wait;
 
 #define FS_OPCODES 64		/* opcodes we count; more than the kernel has */
 
@@ -63,6 +65,11 @@ const char *fs_op_name(uint32_t opcode);
  */
 int fs_share_new(const struct conf_share *set, struct fs_share **share,
 		 char *why, size_t size);
+/*
+ * Names of this share match ignoring case, by `fold` (borrowed until
+ * fs_share_free).  Before its first session.
+ */
+void fs_share_fold(struct fs_share *share, struct cf_share *fold);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*
@@ -80,6 +87,12 @@ void fs_session_free(struct fs_session *session);
  * be serving it.
  */
 void fs_session_reset(struct fs_session *session);
+
+/*
+ * May requests of the session be parked?  `false` ends those that are, with
+ * EAGAIN, by way of their resume().  [any thread]
+ */
+void fs_session_wait(struct fs_session *session, bool may);
 
 /* For status: gauges of one session and of the whole share. */
 struct fs_info {
@@ -132,6 +145,16 @@ struct fs_req {
 	unsigned flags;
 	struct fs_counters *counters;	/* of the calling thread, for this share */
 
+	/*
+	 * For requests that wait for something other than a disk; NULL: they
+	 * fail with EAGAIN.  resume() may be called by any thread, before
+	 * fs_serve() has returned, and more than once; it must not call back.
+	 */
+	void (*resume)(void *cookie);
+	void *cookie;
+	struct fs_wait *wait;	/* NULL at first; kept while it is parked */
+	uint64_t wake_us;	/* set when it is parked */
+
 	/* Filled in for traces and the caller, valid after fs_serve(); these
 	 * three may be read by another thread, atomically, while it serves. */
 	uint32_t opcode;
@@ -142,6 +165,7 @@ struct fs_req {
 /* Not errno values that a system call returns here. */
 #define FS_DEFER (-EINPROGRESS)
 #define FS_GONE (-EFAULT)
+#define FS_PARKED (-EALREADY)
 
 /*
  * Serve one request.  Returns the bytes of the reply, which is in `out`
@@ -150,6 +174,9 @@ struct fs_req {
  *             call again with FS_MAY_BLOCK from a thread that may wait.
  *             The iovecs must then be private copies, not guest memory.
  *   FS_GONE   guest memory went away while it was used: end the session.
+ *   FS_PARKED it waits: call again with the same `wait` when resume() was
+ *             called, or at wake_us (CLOCK_MONOTONIC) at the latest.  Only
+ *             with FS_MAY_BLOCK.
  */
 ssize_t fs_serve(struct fs_session *session, struct fs_thread *thread,
 		 struct fs_req *req);

@@ -7,11 +7,14 @@ fuse_libfuse_a_SOURCES = \
 	fuse/decode.c \
 	fuse/dir.c \
 	fuse/file.c \
+	fuse/fold.c \
 	fuse/fs.h \
 	fuse/fuse.h \
 	fuse/handle.c \
 	fuse/init.c \
 	fuse/io.c \
+	fuse/ioctl.c \
+	fuse/lock.c \
 	fuse/lookup.c \
 	fuse/mount.c \
 	fuse/name.c \
@@ -30,16 +33,19 @@ fuse_libfuse_a_SOURCES = \
 check_LIBRARIES += tests/libfuseclient.a
 tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 
-fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a
+fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
-fuse_tests = tests/test-fuse-cred \
+fuse_tests = tests/test-fuse-casefold \
+	tests/test-fuse-cred \
 	tests/test-fuse-dir \
 	tests/test-fuse-file \
 	tests/test-fuse-init \
+	tests/test-fuse-lock \
 	tests/test-fuse-lookup \
 	tests/test-fuse-malformed \
 	tests/test-fuse-names \
 	tests/test-fuse-node \
+	tests/test-fuse-options \
 	tests/test-fuse-special \
 	tests/test-fuse-threads \
 	tests/test-fuse-windows \
@@ -47,6 +53,8 @@ fuse_tests = tests/test-fuse-cred \
 	tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
+tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c
+tests_test_fuse_casefold_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
 tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_dir_SOURCES = tests/test-fuse-dir.c
@@ -55,6 +63,8 @@ tests_test_fuse_file_SOURCES = tests/test-fuse-file.c
 tests_test_fuse_file_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_init_SOURCES = tests/test-fuse-init.c
 tests_test_fuse_init_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_lock_SOURCES = tests/test-fuse-lock.c
+tests_test_fuse_lock_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_lookup_SOURCES = tests/test-fuse-lookup.c
 tests_test_fuse_lookup_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_malformed_SOURCES = tests/test-fuse-malformed.c
@@ -63,6 +73,8 @@ tests_test_fuse_names_SOURCES = tests/test-fuse-names.c
 tests_test_fuse_names_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_node_SOURCES = tests/test-fuse-node.c
 tests_test_fuse_node_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_options_SOURCES = tests/test-fuse-options.c
+tests_test_fuse_options_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c
@@ -72,7 +84,7 @@ tests_test_fuse_windows_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_xattr_SOURCES = tests/test-fuse-xattr.c
 tests_test_fuse_xattr_LDADD = $(fuse_test_ldadd)
 tests_test_xattrmap_SOURCES = tests/test-xattrmap.c tests/conf-try.h
-tests_test_xattrmap_LDADD = fuse/libfuse.a $(conf_libs)
+tests_test_xattrmap_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) $(conf_libs)
 
 check_PROGRAMS += tests/fuzz/replay-fuse
 TESTS += tests/fuzz/replay-fuse

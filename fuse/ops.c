@@ -51,9 +51,13 @@ static const struct fs_op fs_ops[FS_OPCODES] = {
 	[FUSE_READDIRPLUS]  = { "READDIRPLUS", IN(read),       0,           FS_DIR_FH,                                 fs_op_readdirplus,  fs_show_read },
 	[FUSE_RELEASEDIR]   = { "RELEASEDIR",  IN(release),    0,           FS_NONODE | FS_ANY_ID,                     fs_op_release,      fs_show_fh },
 	[FUSE_FSYNCDIR]     = { "FSYNCDIR",    IN(fsync),      0,           FS_DIR_FH | FS_ANY_ID | FS_SLOW,           fs_op_fsync,        fs_show_fsync },
+	[FUSE_GETLK]        = { "GETLK",       IN(lk),         OUT(lk),     FS_FILE_FH,                                fs_op_getlk,        fs_show_lk },
+	[FUSE_SETLK]        = { "SETLK",       IN(lk),         0,           FS_FILE_FH,                                fs_op_setlk,        fs_show_lk },
+	[FUSE_SETLKW]       = { "SETLKW",      IN(lk),         0,           FS_FILE_FH,                                fs_op_setlkw,       fs_show_lk },
 	[FUSE_ACCESS]       = { "ACCESS",      IN(access),     0,           FS_FD,                                     fs_op_access,       fs_show_access },
 	[FUSE_CREATE]       = { "CREATE",      IN(create),     OPENED,      MAKES,                                     fs_op_create,       fs_show_create },
 	[FUSE_INTERRUPT]    = { "INTERRUPT",   IN(interrupt),  0,           FS_NOREPLY | FS_NONODE | FS_EARLY,         NULL,               NULL },
+	[FUSE_IOCTL]        = { "IOCTL",       IN(ioctl),      OUT(ioctl),  FS_NONODE,                                 fs_op_ioctl,        fs_show_ioctl },
 	[FUSE_DESTROY]      = { "DESTROY",     0,              0,           FS_NONODE | FS_EARLY,                      fs_op_destroy,      NULL },
 	[FUSE_BATCH_FORGET] = { "BATCH_FORGET", IN(batch_forget), 0,        FS_NOREPLY | FS_NONODE | FS_EARLY | FS_DATA, fs_op_batch_forget, NULL },
 	[FUSE_FALLOCATE]    = { "FALLOCATE",   IN(fallocate),  0,           FS_FILE_FH | FS_ANY_ID | FS_WRITES | FS_SLOW, fs_op_fallocate, fs_show_fallocate },
@@ -61,7 +65,7 @@ static const struct fs_op fs_ops[FS_OPCODES] = {
 	[FUSE_LSEEK]        = { "LSEEK",       IN(lseek),      OUT(lseek),  FS_FILE_FH | FS_ANY_ID,                    fs_op_lseek,        fs_show_lseek },
 	[FUSE_COPY_FILE_RANGE] = { "COPY_FILE_RANGE", IN(copy_file_range), OUT(write), FS_FILE_FH | FS_WRITES | FS_SLOW, fs_op_copy,       fs_show_copy },
 	[FUSE_SYNCFS]       = { "SYNCFS",      IN(syncfs),     0,           FS_FD | FS_SLOW,                           fs_op_syncfs,       NULL },
-	[FUSE_TMPFILE]      = { "TMPFILE",     IN(create),     OPENED,      MAKES,                                     fs_op_tmpfile,      fs_show_create },
+	[FUSE_TMPFILE]      = { "TMPFILE",     IN(create),     OPENED,      MAKES | FS_NAMELESS,                       fs_op_tmpfile,      fs_show_create },
 	[FS_OP_STATX]       = { "STATX",       sizeof(struct fs_wire_statx_in), sizeof(struct fs_wire_statx_out), FS_ANY_ID, fs_op_statx,   NULL },
 	[FS_OP_COPY_FILE_RANGE_64] = { "COPY_FILE_RANGE_64", IN(copy_file_range), sizeof(struct fs_wire_copy64_out), FS_FILE_FH | FS_WRITES | FS_SLOW, fs_op_copy64, fs_show_copy },
 };
@@ -168,8 +172,8 @@ let_go(struct fs_ctx *c)
 		fs_node_put(c->node2);
 }
 
-static int
-become(struct fs_ctx *c)
+int
+fs_ctx_become(struct fs_ctx *c)
 {
 	struct fs_cred *cred = &c->t->cred;
 
@@ -219,7 +223,7 @@ check(struct fs_ctx *c)
 	if (!(flags & FS_NOREPLY) &&
 	    room - sizeof(struct fuse_out_header) < c->op->out)
 		return -EINVAL;
-	return become(c);
+	return fs_ctx_become(c);
 }
 
 static ssize_t
@@ -316,6 +320,12 @@ fs_serve(struct fs_session *session, struct fs_thread *thread,
 		fs_count(&req->counters->malformed, 1);
 		n = -EINVAL;
 	}
+	if (n == FS_PARKED)
+		return FS_PARKED;
+	if (req->wait) {
+		fs_wait_end(req->wait);
+		req->wait = NULL;
+	}
 	if (n == FS_DEFER) {
 		fs_count(&req->counters->deferred, 1);
 		return FS_DEFER;
@@ -338,11 +348,13 @@ fs_thread_new(struct fs_thread **thread)
 	struct fs_thread *t = malloc(sizeof(*t));
 	int err = t ? fs_cred_init(&t->cred) : -ENOMEM;
 
-	if (err)
+	if (err) {
 		free(t);
-	else
-		*thread = t;
-	return err;
+		return err;
+	}
+	t->in_proc = false;
+	*thread = t;
+	return 0;
 }
 
 void

@@ -37,6 +37,7 @@ void
 fs_session_clear(struct fs_session *s)
 {
 	fs_handles_clear(s);
+	fs_locks_clear(s);
 	fs_nodes_clear(s);
 }
 

@@ -98,10 +98,12 @@ fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 		return -ENOMEM;
 	}
 	s->root_fd = -1;
+	s->marker_fd = -1;
 	s->privileged = fs_cred_can_switch();
 	fs_share_set(s, set);
 	pthread_mutex_init(&s->mounts_lock, NULL);
 	pthread_mutex_init(&s->lru_lock, NULL);
+	pthread_mutex_init(&s->locks_lock, NULL);
 	s->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	err = open_root(s, why, size);
 	if (err)
@@ -121,6 +123,9 @@ fs_share_free(struct fs_share *share)
 		close(share->proc_fd);
 	if (share->root_fd >= 0)
 		close(share->root_fd);
+	if (share->marker_fd >= 0)
+		close(share->marker_fd);
+	pthread_mutex_destroy(&share->locks_lock);
 	pthread_mutex_destroy(&share->lru_lock);
 	pthread_mutex_destroy(&share->mounts_lock);
 	free(share);

@@ -116,9 +116,27 @@ SHOW(init, init)
 	    (in->flags & FUSE_INIT_EXT ? (uint64_t)in->flags2 << 32 : 0));
 }
 
+SHOW(ioctl, ioctl)
+{
+	add(t, " fh=%" PRIu64 " cmd=0x%" PRIx32 " in=%" PRIu32 " out=%" PRIu32,
+	    in->fh, in->cmd, in->in_size, in->out_size);
+}
+
 SHOW(link, link)
 {
 	add(t, " of=%" PRIu64, in->oldnodeid);
+}
+
+SHOW(lk, lk)
+{
+	static const char *const types[] = { "read", "write", "unlock" };
+
+	add(t, " fh=%" PRIu64 " %s %s", in->fh,
+	    in->lk_flags & FUSE_LK_FLOCK ? "flock" : "posix",
+	    in->lk.type < 3 ? types[in->lk.type] : "?");
+	if (!(in->lk_flags & FUSE_LK_FLOCK))
+		add(t, " from=%" PRIu64 " to=%" PRIu64 " owner=0x%" PRIx64,
+		    in->lk.start, in->lk.end, in->owner);
 }
 
 SHOW(lseek, lseek)

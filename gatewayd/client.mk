@@ -2,7 +2,10 @@
 
 bin_PROGRAMS += gatewayd/gatewayctl
 gatewayd_gatewayctl_SOURCES = \
-	gatewayd/gatewayctl.c \
+	gatewayd/gatewayctl.c gatewayd/gatewayctl.h gatewayd/ctlask.c \
+	gatewayd/ctlstatus.c gatewayd/ctltop.h gatewayd/ctltop.c gatewayd/ctltable.c \
+	gatewayd/ctlguest.c \
+	gatewayd/ctlmount.c \
 	gatewayd/ctlclient.c gatewayd/ctlclient.h \
 	gatewayd/mount.c gatewayd/mount.h \
 	gatewayd/bridge.c gatewayd/bridge.h \

@@ -117,12 +117,11 @@ status_share(struct share *share, struct evbuffer *out)
 	if (share->failed)
 		evbuffer_add_printf(out, "why %s\n", share->failed);
 	if (t->wish)
-		evbuffer_add_printf(out, "%s by an admin\n",
+		evbuffer_add_printf(out, "admin %s\n",
 				    t->wish == TAG_ENABLED ? "enabled" :
 				    "disabled");
 	if (t->drain_timer && evtimer_pending(t->drain_timer, NULL))
-		evbuffer_add_printf(out, "draining guests are dropped in time"
-				    "\n");
+		evbuffer_add_printf(out, "draining yes\n");
 	if (share->conf->comment[0])
 		evbuffer_add_printf(out, "comment %s\n", share->conf->comment);
 	evbuffer_add_printf(out, "path %s\n", share->conf->path);
@@ -189,7 +188,7 @@ inflight_share(struct share *share, struct evbuffer *out)
 {
 	static const char *const where[] = {
 		[IN_QUEUE] = "queue", [IN_POOL] = "pool",
-		[IN_WAITING] = "waiting",
+		[IN_WAITING] = "waiting", [IN_LOCK] = "lock",
 	};
 	struct inflight *list;
 	char buf[24];

@@ -20,7 +20,7 @@
 struct lines {
 	pthread_mutex_t lock;
 	uint64_t tail, tail_line;	/* the oldest that is there */
-	uint64_t head, head_line;	/* one past the newest */
+	uint64_t head;			/* one past the newest */
 	atomic_ullong dropped;		/* the lock was not free */
 	size_t size;
 	char buf[];
@@ -84,17 +84,32 @@ put(struct lines *l, const char *text, size_t len)
 	}
 }
 
+/* How many lines the one at `off` stands for: "lost N" for N. */
+static uint64_t
+line_count(const struct lines *l, uint64_t off)
+{
+	static const char lost[] = "lost ";
+	uint64_t n = 0;
+	char ch;
+
+	for (unsigned i = 0; i < sizeof(lost) - 1; i++, off++)
+		if (off >= l->head || l->buf[off % l->size] != lost[i])
+			return 1;
+	for (; (ch = l->buf[off % l->size]) >= '0' && ch <= '9'; off++)
+		n = n * 10 + (uint64_t)(ch - '0');
+	return ch == '\n' ? n : 1;
+}
+
 /* Under the lock. */
 static void
 append(struct lines *l, const char *text, size_t len)
 {
 	while (l->head + len + 1 - l->tail > l->size) {
+		l->tail_line += line_count(l, l->tail);
 		l->tail += line_length(l, l->tail);
-		l->tail_line++;
 	}
 	put(l, text, len);
 	put(l, "\n", 1);
-	l->head_line++;
 }
 
 void
@@ -139,12 +154,12 @@ copy_line(struct lines *l, struct lines_at *at, struct evbuffer *out)
 {
 	size_t n, part;
 
+	at->line += line_count(l, at->off);
 	for (n = line_length(l, at->off); n; n -= part) {
 		part = straight(l, at->off, n);
 		evbuffer_add(out, l->buf + at->off % l->size, part);
 		at->off += part;
 	}
-	at->line++;
 }
 
 void

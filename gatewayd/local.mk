@@ -5,7 +5,7 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/share.c gatewayd/reload.c gatewayd/listen.c \
 	gatewayd/activate.c \
 	gatewayd/session.c gatewayd/queue.c gatewayd/worker.c \
-	gatewayd/pool.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
+	gatewayd/pool.c gatewayd/fold.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
 	gatewayd/watch.c gatewayd/words.c gatewayd/view.h gatewayd/view.c \
 	gatewayd/clients.c gatewayd/metrics.c gatewayd/json.h gatewayd/json.c \
 	gatewayd/clock.h gatewayd/clock.c gatewayd/hist.h gatewayd/hist.c \
@@ -18,8 +18,8 @@ sbin_PROGRAMS += gatewayd/gatewayd
 gatewayd_gatewayd_SOURCES = gatewayd/main.c $(gw_sources)
 gatewayd_gatewayd_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) \
 	-DGW_VERSION='"$(PACKAGE_VERSION)"'
-gatewayd_gatewayd_LDADD = vhost/libvhost.a fuse/libfuse.a conf/libconf.a \
-	$(LIBEVENT_LIBS) $(INIH_LIBS)
+gatewayd_gatewayd_LDADD = vhost/libvhost.a fuse/libfuse.a $(CASEFOLD_LIBS) \
+	conf/libconf.a $(LIBEVENT_LIBS) $(INIH_LIBS)
 
 include $(top_srcdir)/gatewayd/client.mk
 
@@ -68,11 +68,20 @@ uninstall-local:
 	rmdir '$(DESTDIR)$(sysconfdir)/gatewayd/conf.d' \
 		'$(DESTDIR)$(sysconfdir)/gatewayd' 2>/dev/null || :
 
-daemon_tests = tests/test-daemon-args.sh tests/test-daemon-control.sh \
+daemon_scripts = tests/test-daemon-args.sh tests/test-daemon-control.sh \
 	tests/test-daemon-service.sh tests/test-daemon-reload.sh \
 	tests/test-daemon-activate.sh tests/test-daemon-caps.sh \
-	tests/test-daemon-unit.sh
-TESTS += $(daemon_tests)
-EXTRA_DIST += $(daemon_tests)
+	tests/test-daemon-unit.sh tests/test-daemon-verbs.sh
+TESTS += $(daemon_scripts)
+EXTRA_DIST += $(daemon_scripts)
 check_PROGRAMS += tests/launch
 tests_launch_SOURCES = tests/launch.c
+
+# The pieces of statistics, alone.
+check_PROGRAMS += tests/test-stats
+TESTS += tests/test-stats
+tests_test_stats_SOURCES = tests/test-stats.c tests/tap.h \
+	gatewayd/clock.c gatewayd/hist.c gatewayd/opstats.c gatewayd/lines.c \
+	gatewayd/json.c
+tests_test_stats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS)
+tests_test_stats_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) $(LIBEVENT_LIBS)

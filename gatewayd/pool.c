@@ -4,6 +4,10 @@
  * shares, bounded; no share holds more than a quarter of it, so that a hung
  * disk below one share leaves threads to the others.
  *
+ * A request may also wait for another guest's lock (FS_PARKED).  Then its job
+ * sleeps, without a thread, until fuse/ resumes it or its time comes; one idle
+ * thread watches the time.
+ *
  * A job owns private copies of the request and of the room for the reply: the
  * guest memory of a request that hangs can be taken away (vh_chain_finish()).
  */
@@ -33,6 +37,14 @@ struct job {
 	struct vh_chain chain;	/* iov is the job's copy */
 	struct iovec in, out;	/* private */
 	unsigned flags;
+
+	/* A request that waits for something else than a disk. */
+	TAILQ_ENTRY(job) sleeper;
+	struct fs_wait *wait;
+	uint64_t wake_us;
+	bool slept;		/* its age says nothing about us */
+	bool asleep;		/* under the lock: in pool.asleep */
+	bool resumed;		/* under the lock: before it fell asleep */
 };
 
 struct pool {
@@ -41,6 +53,10 @@ struct pool {
 	pthread_cond_t work;	/* a job waits, or quit */
 	pthread_cond_t room;	/* a share may submit again; a thread ended */
 	TAILQ_HEAD(, share) ready;	/* shares with a job that may run */
+	STAILQ_HEAD(, pool_task) tasks;
+	unsigned ntasks;	/* running: no more than per_share */
+	TAILQ_HEAD(, job) asleep;
+	uint64_t wake_us;	/* when to look at them; 0 = none is there */
 	unsigned size, nthreads, nidle, per_share, waiting;
 	bool quit;
 };
@@ -86,6 +102,32 @@ take_job(struct pool *p)
 	return job;
 }
 
+/* Under the lock. */
+static bool
+has_task(const struct pool *p)
+{
+	return !STAILQ_EMPTY(&p->tasks) && p->ntasks < p->per_share;
+}
+
+/* Under the lock, which is let go of meanwhile.  False: there was none. */
+static bool
+run_task(struct pool *p)
+{
+	struct pool_task *task = STAILQ_FIRST(&p->tasks);
+
+	if (!has_task(p))
+		return false;
+	STAILQ_REMOVE_HEAD(&p->tasks, link);
+	p->ntasks++;
+	pthread_mutex_unlock(&p->lock);
+	task->run(task);
+	pthread_mutex_lock(&p->lock);
+	p->ntasks--;
+	if (has_task(p))
+		pthread_cond_signal(&p->work);
+	return true;
+}
+
 /* Counted with the time that it waited. */
 static void
 count_job(struct job *job, const struct fs_req *req, size_t len)
@@ -101,7 +143,7 @@ count_job(struct job *job, const struct fs_req *req, size_t len)
 		.bytes_in = job->in.iov_len,
 		.bytes_out = len,
 		.ns = ns,
-		.slow = slow && ns >= slow,
+		.slow = slow && ns >= slow && !job->slept,
 	};
 
 	pthread_mutex_lock(&tag->lock);
@@ -114,7 +156,10 @@ count_job(struct job *job, const struct fs_req *req, size_t len)
 		trace_reply(s, req, len, ns);
 }
 
-static void
+static void job_resume(void *cookie);
+
+/* False: it is not answered yet. */
+static bool
 run_job(struct job *job, struct fs_thread *ft)
 {
 	struct session *s = job->session;
@@ -128,12 +173,19 @@ run_job(struct job *job, struct fs_thread *ft)
 		.out_len = job->out.iov_len,
 		.flags = job->flags | FS_MAY_BLOCK,
 		.counters = &counters,
+		.resume = job_resume,
+		.cookie = job,
+		.wait = job->wait,
 	};
 	ssize_t n;
 
 	memset(&counters, 0, sizeof(counters));
 	n = fs_serve(s->fs, ft, &req);
 	fs_thread_relax(ft);
+	job->wait = req.wait;
+	job->wake_us = req.wake_us;
+	if (n == FS_PARKED)
+		return false;
 	n = n > 0 ? n : 0;
 	count_job(job, &req, (size_t)n);
 	switch (vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
@@ -145,6 +197,7 @@ run_job(struct job *job, struct fs_thread *ft)
 		session_broken(s, "guest memory was truncated while in use");
 		break;
 	}
+	return true;
 }
 
 static void
@@ -163,19 +216,110 @@ finish_job(struct pool *p, struct job *job)
 	session_job_end(s, index);	/* s and share may be gone after this */
 }
 
-/* Under the lock.  False when this thread has nothing to do any more. */
+/* Under the lock: another thread if all are busy. */
+static void grow(struct pool *p);
+
+/* Under the lock. */
+static void
+enqueue(struct pool *p, struct job *job)
+{
+	struct share *share = job->session->share;
+
+	STAILQ_INSERT_TAIL(&share->jobs, job, link);
+	share->njobs++;
+	p->waiting++;
+	make_ready(p, share);
+	grow(p);
+}
+
+/* ---- requests that sleep ---- */
+
+static void
+fall_asleep(struct pool *p, struct job *job)
+{
+	struct share *share = job->session->share;
+
+	pthread_mutex_lock(&p->lock);
+	TAILQ_REMOVE(&share->running, job, run);
+	share->nrunning--;
+	make_ready(p, share);
+	job->slept = true;
+	if (job->resumed) {
+		job->resumed = false;
+		enqueue(p, job);
+	} else {
+		job->asleep = true;
+		TAILQ_INSERT_TAIL(&p->asleep, job, sleeper);
+		if (!p->wake_us || job->wake_us < p->wake_us)
+			p->wake_us = job->wake_us;
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Under the lock. */
+static void
+wake_up(struct pool *p, struct job *job)
+{
+	TAILQ_REMOVE(&p->asleep, job, sleeper);
+	job->asleep = false;
+	enqueue(p, job);
+}
+
+/* Any thread; what it waits for has happened. */
+static void
+job_resume(void *cookie)
+{
+	struct job *job = cookie;
+	struct pool *p = job->session->share->gw->pool;
+
+	pthread_mutex_lock(&p->lock);
+	if (job->asleep)
+		wake_up(p, job);
+	else
+		job->resumed = true;
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Under the lock: those whose time has come. */
+static void
+wake_sleepers(struct pool *p)
+{
+	struct job *job, *next;
+	uint64_t now;
+
+	if (!p->wake_us || (now = now_us()) < p->wake_us)
+		return;
+	p->wake_us = 0;
+	for (job = TAILQ_FIRST(&p->asleep); job; job = next) {
+		next = TAILQ_NEXT(job, sleeper);
+		if (job->wake_us <= now)
+			wake_up(p, job);
+		else if (!p->wake_us || job->wake_us < p->wake_us)
+			p->wake_us = job->wake_us;
+	}
+}
+
+/* Under the lock.  False when this thread has nothing to do any more; one
+ * stays to watch the time. */
 static bool
 wait_for_job(struct pool *p)
 {
-	struct timespec until;
-	int err;
+	uint64_t now = now_us(), until = now + IDLE_S * 1000000ull;
+	struct timespec ts;
+	bool timed_out;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += IDLE_S;
+	if (p->wake_us && p->wake_us < until)
+		until = p->wake_us > now ? p->wake_us : now;
+	ts.tv_sec = (time_t)(until / 1000000);
+	ts.tv_nsec = (long)(until % 1000000 * 1000);
 	p->nidle++;
-	err = pthread_cond_timedwait(&p->work, &p->lock, &until);
+	timed_out = pthread_cond_timedwait(&p->work, &p->lock, &ts) ==
+		    ETIMEDOUT;
 	p->nidle--;
-	return !p->quit && (err != ETIMEDOUT || !TAILQ_EMPTY(&p->ready));
+	if (p->quit)
+		return false;
+	return !timed_out || !TAILQ_EMPTY(&p->ready) || has_task(p) ||
+	       (!TAILQ_EMPTY(&p->asleep) && !p->nidle);
 }
 
 static void *
@@ -188,14 +332,19 @@ pool_main(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	while (go_on) {
+		wake_sleepers(p);
 		job = take_job(p);
 		if (!job) {
-			go_on = wait_for_job(p);
+			go_on = run_task(p) || wait_for_job(p);
 			continue;
 		}
+		if (p->wake_us)
+			grow(p);	/* somebody must watch the time */
 		pthread_mutex_unlock(&p->lock);
-		run_job(job, ft);
-		finish_job(p, job);
+		if (run_job(job, ft))
+			finish_job(p, job);
+		else
+			fall_asleep(p, job);
 		pthread_mutex_lock(&p->lock);
 	}
 	p->nthreads--;
@@ -206,7 +355,6 @@ pool_main(void *arg)
 	return NULL;
 }
 
-/* Under the lock: another thread if all are busy. */
 static void
 grow(struct pool *p)
 {
@@ -271,6 +419,8 @@ job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
 	job->opcode = req->opcode;
 	job->unique = req->unique;
 	job->nodeid = req->nodeid;
+	job->wait = NULL;
+	job->slept = job->asleep = job->resumed = false;
 	return job;
 }
 
@@ -313,19 +463,26 @@ pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
 	session_job_begin(s, vh_queue_index(q));
 	pthread_mutex_lock(&p->lock);
 	wait_for_room(p, share, q, stop);
-	STAILQ_INSERT_TAIL(&share->jobs, job, link);
-	share->njobs++;
-	p->waiting++;
-	make_ready(p, share);
-	grow(p);
+	enqueue(p, job);
 	pthread_mutex_unlock(&p->lock);
 	return 0;
+}
+
+void
+pool_run(struct pool *p, struct pool_task *task)
+{
+	pthread_mutex_lock(&p->lock);
+	STAILQ_INSERT_TAIL(&p->tasks, task, link);
+	pthread_cond_signal(&p->work);
+	grow(p);
+	pthread_mutex_unlock(&p->lock);
 }
 
 int
 pool_new(struct gw *gw, unsigned size, struct pool **out)
 {
 	struct pool *p = calloc(1, sizeof(*p));
+	pthread_condattr_t attr;
 
 	if (!p)
 		return -ENOMEM;
@@ -333,8 +490,13 @@ pool_new(struct gw *gw, unsigned size, struct pool **out)
 	p->size = size ? size : POOL_SIZE;
 	p->per_share = p->size >= 8 ? p->size / 4 : (p->size + 1) / 2;
 	TAILQ_INIT(&p->ready);
+	STAILQ_INIT(&p->tasks);
+	TAILQ_INIT(&p->asleep);
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->work, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->work, &attr);
+	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&p->room, NULL);
 	*out = p;
 	return 0;
@@ -395,6 +557,10 @@ pool_inflight(struct pool *p, struct share *share, uint64_t now,
 		add_job(job, IN_POOL, now, list, max, n);
 	STAILQ_FOREACH(job, &share->jobs, link)
 		add_job(job, IN_WAITING, now, list, max, n);
+	TAILQ_FOREACH(job, &p->asleep, sleeper) {
+		if (job->session->share == share)
+			add_job(job, IN_LOCK, now, list, max, n);
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -22,6 +22,18 @@
 #define STOP_S 2
 #define HIPRIO 0
 
+/* A ring that stops waits for no lock. */
+static void
+allow_waits(struct session *s)
+{
+	bool may = !s->ending;
+
+	for (unsigned i = 0; i < VH_QUEUES_MAX; i++)
+		if (s->queue[i].stopping)
+			may = false;
+	fs_session_wait(s->fs, may);
+}
+
 static void
 queue_done(struct squeue *sq)
 {
@@ -30,6 +42,7 @@ queue_done(struct squeue *sq)
 	if (sq->stop_timer)
 		evtimer_del(sq->stop_timer);
 	sq->running = sq->stopping = false;
+	allow_waits(s);
 	pthread_mutex_lock(&s->lock);
 	sq->released = false;
 	pthread_mutex_unlock(&s->lock);
@@ -238,10 +251,10 @@ queue_stop(void *ctx, struct vh_queue *q)
 	struct squeue *sq = vh_queue_data(q);
 	struct qthread *t = sq->thread;
 
-	(void)ctx;
 	if (sq->stopping)
 		return;
 	sq->stopping = true;
+	allow_waits(ctx);
 	if (!t) {
 		queue_released(sq);
 		return;

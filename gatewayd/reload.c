@@ -190,6 +190,8 @@ try_reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
 		evbuffer_add_printf(out, "%s", messages);
 	if (err) {
 		snprintf(why, size, "%s", messages ? messages : strerror(-err));
+		if (why[0] && why[strlen(why) - 1] == '\n')
+			why[strlen(why) - 1] = '\0';
 		free(messages);
 		return err;
 	}

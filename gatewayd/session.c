@@ -76,6 +76,7 @@ session_end(struct session *s, const char *why)
 			 (unsigned long long)s->id, (int)s->peer.pid);
 	event_del(s->event);
 	evtimer_del(s->silent);
+	fs_session_wait(s->fs, false);
 	vh_conn_close(s->conn);
 	session_reap(s);
 }

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,9 @@ defaults(struct conf_share *set, char *path)
 		.max_write = 1 << 20,
 		.max_fds = 4096,
 		.max_open_files = 1024,
+		.lock_wait_us = 10000000,
+		.announce_submounts = true,
+		.crossmnt = true,
 		.inode_file_handles = CONF_HANDLES_PREFER,
 	};
 }
@@ -59,6 +63,20 @@ fc_new(const char *where)
 	return c;
 }
 
+static void
+open_fold(struct fc *c)
+{
+	struct cf_settings set;
+
+	cf_settings_init(&set, c->set.casefold == CONF_CASEFOLD_ASCII ?
+			 CF_ASCII : CF_NT);
+	set.tag = c->set.tag;
+	set.cache_dir = c->cache_dir;
+	if (cf_share_new(&set, NULL, &c->fold) < 0)
+		die("cf_share_new");
+	fs_share_fold(c->share, c->fold);
+}
+
 void
 fc_open_share(struct fc *c)
 {
@@ -66,6 +84,8 @@ fc_open_share(struct fc *c)
 
 	if (fs_share_new(&c->set, &c->share, why, sizeof(why)) < 0)
 		die(why);
+	if (c->set.casefold)
+		open_fold(c);
 	if (fs_session_new(c->share, &c->session) < 0)
 		die("fs_session_new");
 	if (fs_thread_new(&c->thread) < 0)
@@ -136,6 +156,7 @@ fc_free(struct fc *c)
 {
 	fs_session_free(c->session);
 	fs_share_free(c->share);
+	cf_share_free(c->fold);
 	fs_thread_free(c->thread);
 	fc_empty(c);
 	close(c->fd);
@@ -193,7 +214,7 @@ check_reply(struct fc *c, const struct fs_req *r, ssize_t n,
 	if (n == 0)
 		return 0;
 	memcpy(&h, out, HEAD);
-	if (h.len != (size_t)n || h.unique != c->unique ||
+	if (h.len != (size_t)n || h.unique != r->unique ||
 	    (h.error && n != HEAD) || h.error > 0)
 		complain(c, "bad header", r->opcode);
 	memcpy(c->out, out + HEAD, (size_t)n - HEAD);
@@ -219,6 +240,58 @@ room_for(const struct fc *c, const char *in, size_t size)
 	return r.size < FC_ROOM - HEAD ? HEAD + r.size : FC_ROOM;
 }
 
+/* A request that waits, as a worker pool would keep it. */
+struct sleeper {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool resumed;
+};
+
+static void
+resume(void *cookie)
+{
+	struct sleeper *sl = cookie;
+
+	pthread_mutex_lock(&sl->lock);
+	sl->resumed = true;
+	pthread_cond_signal(&sl->cond);
+	pthread_mutex_unlock(&sl->lock);
+}
+
+static void
+sleep_until(struct sleeper *sl, uint64_t us)
+{
+	struct timespec ts = { .tv_sec = (time_t)(us / 1000000),
+			       .tv_nsec = (long)(us % 1000000 * 1000) };
+
+	pthread_mutex_lock(&sl->lock);
+	while (!sl->resumed &&
+	       pthread_cond_clockwait(&sl->cond, &sl->lock, CLOCK_MONOTONIC,
+				      &ts) != ETIMEDOUT)
+		;
+	sl->resumed = false;
+	pthread_mutex_unlock(&sl->lock);
+}
+
+static ssize_t
+serve_slowly(struct fc *c, struct fs_req *r)
+{
+	struct sleeper sl = { PTHREAD_MUTEX_INITIALIZER,
+			      PTHREAD_COND_INITIALIZER, false };
+	ssize_t n;
+
+	r->flags = FS_MAY_BLOCK;
+	r->resume = resume;
+	r->cookie = &sl;
+	while ((n = fs_serve(c->session, c->thread, r)) == FS_PARKED) {
+		c->parked++;
+		sleep_until(&sl, r->wake_us);
+	}
+	if (r->wait)
+		complain(c, "a wait is left", r->opcode);
+	return n;
+}
+
 /* Serve `size` bytes of `in`; taken. */
 static ssize_t
 serve(struct fc *c, char *in, size_t size)
@@ -236,8 +309,7 @@ serve(struct fc *c, char *in, size_t size)
 	n = fs_serve(c->session, c->thread, &r);
 	c->deferred = n == FS_DEFER;
 	if (n == FS_DEFER && !c->no_block) {
-		r.flags = FS_MAY_BLOCK;
-		n = fs_serve(c->session, c->thread, &r);
+		n = serve_slowly(c, &r);
 		if (n == FS_DEFER)
 			complain(c, "deferred for ever", r.opcode);
 	}

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "casefold/casefold.h"
 #include "conf/share.h"
 #include "fuse/fuse.h"
 #include "fuse/wire.h"
@@ -22,6 +23,8 @@
 struct fc {
 	struct conf_share set;
 	struct fs_share *share;
+	struct cf_share *fold;	/* with set.casefold */
+	const char *cache_dir;	/* of it; NULL = none */
 	struct fs_session *session;
 	struct fs_thread *thread;
 	struct fs_counters counters;
@@ -34,6 +37,7 @@ struct fc {
 	size_t piece;		/* cut buffers into iovecs of this size */
 	size_t room;		/* bytes for a whole reply; 0 = enough */
 	bool no_block;		/* give FS_DEFER to the test */
+	_Atomic unsigned parked;	/* how often a request was */
 	bool deferred;		/* the last call was, before it was done */
 	bool broken;		/* a reply broke a rule: said with "#" */
 	size_t reply_len;	/* of the last call, with the header */

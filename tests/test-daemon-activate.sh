@@ -1,5 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2317 # functions that check calls
+#
 # Sockets that the service manager made: used by name, kept over reloads,
 # their names in the file system never removed.
 . "${top_srcdir:-.}/tests/functions.sh"

@@ -1,5 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2317 # functions that check calls
+#
 # Which capabilities the daemon keeps: what serving needs, more or less what
 # modcaps says, never more than it was given.
 . "${top_srcdir:-.}/tests/functions.sh"

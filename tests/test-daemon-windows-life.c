@@ -169,19 +169,20 @@ test_resume_elsewhere(enum guest_kind kind, unsigned ring_size)
 	guest_close(g);
 }
 
-/* The request that was sent last is served, or was: then its table is the
- * driver's again. */
+/* Wait until a request of `tag` is being served, or (`!some`) none is; an
+ * answer on the ring will do for the former. */
 static bool
-is_taken(struct guest *g, const char *tag)
+wait_inflight(struct guest *g, const char *tag, bool some)
 {
-	volatile struct vm_ring *r = &guest_vm(g)->ring[1];
+	volatile struct vring_used *used = guest_vm(g)->ring[1].used;
+	uint16_t seen = guest_vm(g)->ring[1].last_used;
 	int64_t end = test_now_ms() + END_MS;
 	char file[80];
 
 	snprintf(file, sizeof(file), "shares/%s/stats", tag);
 	while (test_now_ms() < end)
-		if (r->used->idx != r->last_used ||
-		    daemon_number(&d, file, "inflight") > 0)
+		if ((some && used->idx != seen) ||
+		    (daemon_number(&d, file, "inflight") > 0) == some)
 			return true;
 	return false;
 }
@@ -216,8 +217,11 @@ test_cancel(const char *tag, enum guest_kind kind, unsigned ring_size)
 				.room = sizeof(struct fuse_write_out),
 			};
 
+			bad |= k == 0 && !wait_inflight(g, tag, false);
 			id[k] = guest_send(g, &req);
-			bad |= id[k] < 0 || (k == 0 && !is_taken(g, tag));
+			/* Once it was taken its table is the driver's. */
+			bad |= id[k] < 0 ||
+			       (k == 0 && !wait_inflight(g, tag, true));
 		}
 		bad |= guest_wait(g, id[0], NULL) < 0 ||
 		       guest_wait(g, id[1], NULL) < 0;

@@ -11,6 +11,13 @@ CLEANFILES += tests/bench/bench
 EXTRA_DIST += tests/bench/run
 
 .PHONY: bench
-bench: all tests/bench/bench
+bench: all tests/bench/bench tests/bench/bench-stats
 	top_builddir='$(abs_top_builddir)' $(SHELL) \
 		$(top_srcdir)/tests/bench/run $(BENCH_FLAGS)
+
+# What statistics cost.
+EXTRA_PROGRAMS += tests/bench/bench-stats
+tests_bench_bench_stats_SOURCES = tests/bench/bench-stats.c \
+	gatewayd/clock.c gatewayd/hist.c gatewayd/opstats.c
+tests_bench_bench_stats_LDADD = fuse/libfuse.a
+CLEANFILES += tests/bench/bench-stats

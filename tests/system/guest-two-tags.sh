@@ -105,20 +105,6 @@ else
 fi
 GUEST
 
-# report_guest N: one test point for each of N checks that the guest made.
-report_guest() {
-	vm_output | sed -n 's/^VM: \(good\|bad\): /\1 /p' >"$tmp/results"
-	while read -r verdict words; do
-		if [ "$verdict" = good ]; then
-			ok "guest: $words"
-		else
-			not_ok "guest: $words" \
-				"$(vm_output | grep -A 5 -F "bad: $words")"
-		fi
-	done <"$tmp/results"
-	is "the guest ran every check" "$(wc -l <"$tmp/results")" "$1"
-}
-
 give_up() {
 	note "$(vm_output | tail -n 40)"
 	note "$(tail -n 20 "$log")"
@@ -161,7 +147,8 @@ done
 vm_wait "VM: rebooting" 60 || give_up
 vm_wait "VM: script ended" 60 || give_up
 vm_wait_end 30 || give_up
-report_guest 21
+vm_report
+is "the guest ran every check" "$(wc -l <"$tmp/results")" 21
 is "host: one: written after the reboot" "$(cat "$tmp/one/after-reboot")" again
 is "host: two: written after the reboot" "$(cat "$tmp/two/after-reboot")" again
 check "the daemon is still there" kill -0 "$GATEWAYD_PID"

@@ -13,7 +13,7 @@
 #	vm_stop
 #
 # The guest runs SCRIPT with busybox as its shell and tools, then switches
-# itself off.  Everything it prints goes to the file CONSOLE.
+# itself off.  A FILE:/pid1.sh is read by its first process before that.  Everything it prints goes to the file CONSOLE.
 
 : "${VM_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/gatewayd-tests}"
 : "${VM_ACCEL:=tcg,thread=multi}"	# KVM: VM_ACCEL=kvm
@@ -128,6 +128,7 @@ vm_init() {
 	for module in virtio_pci virtio_blk virtiofs; do
 		modprobe $module || echo "VM: cannot load $module"
 	done
+	[ ! -f /pid1.sh ] || . /pid1.sh
 	echo "VM: Linux $(uname -r) is up"
 	sh /test.sh
 	echo "VM: script ended, status $?"
@@ -244,4 +245,20 @@ vm_stop() {
 vm_output() {
 	tr -d '\r' <"$vm_console"
 	[ ! -s "$vm_console.qemu" ] || sed 's/^/qemu: /' "$vm_console.qemu"
+}
+
+# For tests: one test point for each check of the guest, "VM: good: WORDS" or
+# "VM: bad: WORDS" and lines about why.  They are in $tmp/results then.
+vm_report() {
+	# shellcheck disable=SC2154 # of functions.sh
+	vm_output | sed -n 's/^VM: \(good\|bad\): /\1 /p' >"$tmp/results"
+	while read -r vm_verdict vm_words; do
+		if [ "$vm_verdict" = good ]; then
+			ok "guest: $vm_words"
+		else
+			not_ok "guest: $vm_words" \
+				"$(vm_output | grep -A 24 -F "bad: $vm_words" |
+					sed '2,${/^VM: /,$d}')"
+		fi
+	done <"$tmp/results"
 }

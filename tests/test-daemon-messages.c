@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -164,6 +165,65 @@ send_half(struct vm *vm, const void *arg)
 
 	hostile_send(vm, msg, *(const size_t *)arg, &vm->memfd, 1);
 	shutdown(vm->sock, SHUT_WR);
+}
+
+/* A TCP socket that nobody reads from, with data in it: whoever closes it
+ * last waits. */
+static int
+slow_socket(int *peer)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 20 };
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	socklen_t len = sizeof(sin);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int lfd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	static char full[1 << 16];
+
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(lfd, (struct sockaddr *)&sin, sizeof(sin)) ||
+	    listen(lfd, 1) ||
+	    getsockname(lfd, (struct sockaddr *)&sin, &len) ||
+	    connect(fd, (struct sockaddr *)&sin, sizeof(sin)))
+		printf("# no TCP here\n");
+	*peer = accept(lfd, NULL, NULL);
+	close(lfd);
+	while (send(fd, full, sizeof(full), MSG_DONTWAIT) > 0)
+		continue;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	return fd;
+}
+
+/* `how` it is sent: as an fd that the message may have, as one too many, with
+ * too many others, with bytes that are never read. */
+static void
+test_slow_close(struct hostile *h, int how)
+{
+	static const char *const words[] = {
+		"as a kick fd", "where none may be", "among 28 others",
+		"with a message that is never read",
+	};
+	uint32_t msg[5] = { how == 0 ? VM_SET_VRING_KICK : VM_GET_FEATURES,
+			    VM_VERSION, how == 0 ? 8 : 0, 1, 0 };
+	uint32_t bad[3] = { 99, VM_VERSION, 0 };
+	size_t len = how == 0 ? 20 : 12;
+	int fds[28], peer, n = how == 2 ? 28 : 1;
+	struct vm vm;
+
+	if (hostile_connect(h, "bad9", NEGOTIATED, &vm))
+		ok(0, "a slow socket: connect");
+	fds[0] = slow_socket(&peer);
+	for (int i = 1; i < n; i++)
+		fds[i] = dup(vm.memfd);
+	if (how == 3)
+		hostile_send(&vm, bad, sizeof(bad), NULL, 0);
+	hostile_send(&vm, msg, len, fds, n);
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	ok(vm_is_hung_up(&vm, ANSWER_MS), "a socket that is slow to close, %s: "
+	   "the session ends", words[how]);
+	hostile_others_fine(h, words[how]);
+	close(peer);
+	vm_close(&vm);
 }
 
 /* It asks and asks, and never reads what it is answered. */
@@ -423,6 +483,8 @@ main(void)
 		hostile_try(&h, &messages[i]);
 	for (size_t i = 0; i < sizeof(streams) / sizeof(*streams); i++)
 		hostile_try(&h, &streams[i]);
+	for (int how = 0; how < 4; how++)
+		test_slow_close(&h, how);
 	test_leave_at_every_step(&h);
 	test_every_message(&h);
 	test_log_is_bounded(&h);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define MIB (1u << 20)
-#define NAMES 2000
+#define NAMES 1000
 
 static struct daemon d;
 static unsigned char *wrote, *got;

@@ -440,7 +440,7 @@ vh_conn_close(struct vh_conn *conn)
 		stop_queue(conn, &conn->queue[i]);
 	vh_mem_put(conn->mem);
 	conn->mem = NULL;
-	close(conn->fd);
+	vh_close_socket(conn->fd);
 	conn->fd = -1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One vhost-user message with its fds, in and out.  The only place that calls
- * sendmsg and recvmsg.
+ * sendmsg and recvmsg, and that closes what was received.
  *
  * The header is read first and then just the payload it announces, so what
  * follows stays in the socket: nothing is ever buffered here that a poll of
@@ -12,14 +12,23 @@
 #include "vhost/vh.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define HEADER sizeof(struct vh_wire_header)
-#define FDS_SPACE CMSG_SPACE(VH_MSG_FDS * sizeof(int))
+/* Room for more than we take: the kernel itself would close the rest. */
+#define FDS_MAX 253			/* the most that one sendmsg() brings */
+#define FDS_SPACE CMSG_SPACE(FDS_MAX * sizeof(int))
 
 _Static_assert(offsetof(struct vh_msg, request) == 0 &&
 	       offsetof(struct vh_msg, size) == 8,
@@ -30,14 +39,111 @@ union fd_space {
 	char bytes[FDS_SPACE];
 };
 
+/* ---- closing what a front end sent ---- */
+
+struct closing {
+	int n;
+	int fds[];
+};
+
+static void *
+close_thread(void *arg)
+{
+	struct closing *c = arg;
+
+	for (int i = 0; i < c->n; i++)
+		close(c->fds[i]);
+	free(c);
+	return NULL;
+}
+
+static bool
+start_thread(struct closing *c)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	pthread_t t;
+	int err;
+
+	if (pthread_attr_init(&attr))
+		return false;
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	err = pthread_create(&t, &attr, close_thread, c);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return !err;
+}
+
+/* Memory, eventfds and such, pipes, directories. */
+static bool
+closes_quickly(int fd)
+{
+	struct statx stx;
+
+	if (fcntl(fd, F_GET_SEALS) >= 0)
+		return true;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE,
+		  &stx))
+		return false;
+	return !(stx.stx_mode & S_IFMT) || S_ISFIFO(stx.stx_mode) ||
+	       S_ISDIR(stx.stx_mode);
+}
+
+/*
+ * The last close of a socket with SO_LINGER, or of a file whose server is slow
+ * to answer, waits as long as a front end likes: a thread does it that nobody
+ * waits for.  A socket that only we have need not linger.
+ */
+void
+vh_close_foreign(const int *fds, int n)
+{
+	static const struct linger none;
+	struct closing *c = malloc(sizeof *c + (size_t)n * sizeof *fds);
+	int slow = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (fds[i] < 0)
+			continue;
+		if (!c || closes_quickly(fds[i])) {
+			close(fds[i]);
+			continue;
+		}
+		setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &none, sizeof none);
+		c->fds[slow++] = fds[i];
+	}
+	if (!c)
+		return;
+	c->n = slow;
+	if (!slow)
+		free(c);
+	else if (!start_thread(c))
+		close_thread(c);
+}
+
 void
 vh_msg_close_fds(struct vh_msg *msg)
 {
-	for (int i = 0; i < msg->nfds; i++)
-		if (msg->fds[i] >= 0)
-			close(msg->fds[i]);
+	if (msg->nfds)
+		vh_close_foreign(msg->fds, msg->nfds);
 	msg->nfds = 0;
 }
+
+/* What was never read may hold descriptors, too. */
+void
+vh_close_socket(int fd)
+{
+	int unread = 0;
+
+	shutdown(fd, SHUT_RDWR);
+	if (!ioctl(fd, SIOCINQ, &unread) && unread == 0)
+		close(fd);
+	else
+		vh_close_foreign(&fd, 1);
+}
+
+/* ---- receiving ---- */
 
 void
 vh_rx_init(struct vh_rx *rx)
@@ -52,25 +158,21 @@ vh_rx_init(struct vh_rx *rx)
 static int
 take_fds(struct vh_msg *msg, struct msghdr *mh, const char **why)
 {
-	int err = 0;
+	int fds[FDS_MAX], err = 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
-		size_t n;
+		size_t n, i;
 
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-			if (msg->nfds < VH_MSG_FDS) {
-				msg->fds[msg->nfds++] = fd;
-				continue;
-			}
-			close(fd);
-			err = -EPROTO;
-		}
+		memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+		for (i = 0; i < n && msg->nfds < VH_MSG_FDS; i++)
+			msg->fds[msg->nfds++] = fds[i];
+		if (i == n)
+			continue;
+		vh_close_foreign(fds + i, (int)(n - i));
+		err = -EPROTO;
 	}
 	if (mh->msg_flags & MSG_CTRUNC)
 		err = -EPROTO;

@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FEATURES (VH_BIT(VIRTIO_F_VERSION_1) | \
@@ -281,6 +282,13 @@ get_vring_base(struct vh_conn *conn, struct vh_queue *q, struct vh_msg *msg)
 static bool
 is_eventfd(int fd)
 {
+	struct statx stx;
+
+	/* Nothing is written to a file: its lock or its server could make us
+	 * wait.  These have no type. */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE,
+		  &stx) || stx.stx_mode & S_IFMT)
+		return false;
 	return write(fd, "", 0) < 0 && errno == EINVAL;
 }
 

@@ -32,6 +32,11 @@ struct vh_rx {
 	size_t got;		/* bytes of header and payload */
 };
 
+/* Close what came from a front end, or the socket to it: may wait, though not
+ * here.  fds of -1 are passed over. */
+void vh_close_foreign(const int *fds, int n);
+void vh_close_socket(int fd);
+
 void vh_rx_init(struct vh_rx *rx);
 /*
  * Read on without waiting.  1 when a message is whole, 0 when there is no more

@@ -65,3 +65,6 @@ tests_test_daemon_windows_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_life_SOURCES = tests/test-daemon-windows-life.c \
 	tests/tap.h
 tests_test_daemon_windows_life_LDADD = $(whole_test_ldadd)
+
+TESTS += tests/test-daemon-config-errors.sh
+EXTRA_DIST += tests/test-daemon-config-errors.sh

@@ -119,11 +119,12 @@ int cf_share_new(const struct cf_settings *set, const struct cf_calls *calls,
 void cf_share_free(struct cf_share *share);
 
 /*
- * Open cache.db and the watch queue.  Once, before the first request, as the
- * daemon's own user.  Never fails: what cannot be had is done without, and
- * calls->cache is told.
+ * Open cache.db and the watch queue, as the daemon's own user, before the
+ * first name is asked for.  May wait for a disk; does nothing the second time.
+ * Never fails: what cannot be had is done without, and calls->cache is told.
  */
 void cf_share_open(struct cf_share *share);
+bool cf_share_is_open(struct cf_share *share);
 
 /*
  * Do what is due: write directories to cache.db, drop old ones, repair.  May
@@ -163,6 +164,11 @@ struct cf_dir {
 	int fd;			/* O_PATH will do */
 	uint64_t dev, ino;	/* of statx */
 	const struct file_handle *handle;	/* NULL = ask for it */
+	/*
+	 * Better -EAGAIN than wait: for another thread, for cache.db, or to
+	 * read a directory that is not small.  Nothing was done then.
+	 */
+	bool nowait;
 };
 
 /* Fill in `dir` for an open directory; 0 or -errno. */

@@ -223,18 +223,27 @@ hold_init(struct cf_share *share, const struct cf_dir *dir,
 	return err;
 }
 
-static void
-hold(struct cf_share *share, struct cf_held *held)
+/* 0, or -EAGAIN instead of waiting for whoever has it. */
+static int
+hold(struct cf_share *share, struct cf_held *held, bool nowait)
 {
 	struct cf_guard *guard = guard_of(share, held);
+	int err = 0;
 
 	pthread_mutex_lock(&guard->lock);
-	while (is_held(guard, held))
-		pthread_cond_wait(&guard->freed, &guard->lock);
-	held->next = guard->held;
-	guard->held = held;
-	held->held = true;
+	while (is_held(guard, held) && !err) {
+		if (nowait)
+			err = -EAGAIN;
+		else
+			pthread_cond_wait(&guard->freed, &guard->lock);
+	}
+	if (!err) {
+		held->next = guard->held;
+		guard->held = held;
+		held->held = true;
+	}
 	pthread_mutex_unlock(&guard->lock);
+	return err;
 }
 
 static void
@@ -288,7 +297,9 @@ cf_create_begin(struct cf_share *share, const struct cf_dir *dir,
 	err = hold_init(share, dir, &w, &create->held);
 	if (err)
 		return err;
-	hold(share, &create->held);
+	err = hold(share, &create->held, dir->nowait);
+	if (err)
+		return err;
 	found = find_exact_first(share, dir, &w, real);
 	if (found == -ENOENT)
 		return 0;
@@ -344,11 +355,13 @@ rename_to(struct renaming *r, const char *name, unsigned flags)
 }
 
 /* Both names, in an order that is the same for everybody. */
-static void
+static int
 hold_both(struct renaming *r)
 {
 	struct cf_held *a = &r->held[0], *b = &r->held[1], *swap;
 	bool want_a = r->old.folded.cased, want_b = r->new.folded.cased;
+	bool nowait = r->from->nowait || r->to->nowait;
+	int err = 0;
 
 	if (want_a && want_b && a->dir == b->dir && a->name == b->name)
 		want_b = false;
@@ -362,9 +375,10 @@ hold_both(struct renaming *r)
 		b = swap;
 	}
 	if (want_a)
-		hold(r->share, a);
-	if (want_b)
-		hold(r->share, b);
+		err = hold(r->share, a, nowait);
+	if (want_b && !err)
+		err = hold(r->share, b, nowait);
+	return err;
 }
 
 /* Is it the same entry but for its spelling?  By the entry, not by its
@@ -483,8 +497,9 @@ cf_rename(struct cf_share *share, const struct cf_dir *from, const char *name,
 		err = hold_init(share, to, &r.new, &r.held[1]);
 	if (err)
 		return err;
-	hold_both(&r);
-	err = rename_held(&r);
+	err = hold_both(&r);
+	if (!err)
+		err = rename_held(&r);
 	if (!err)
 		added(share, to, newname);
 	let_go(share, &r.held[0]);

@@ -295,6 +295,8 @@ make_usable(struct cf_share *share, struct cf_index *index,
 	int err = 0;
 
 	while (!err) {
+		if (index->building && dir->nowait)
+			return -EAGAIN;
 		if (index->building) {
 			pthread_cond_wait(&index->built, &index->lock);
 			continue;
@@ -303,6 +305,8 @@ make_usable(struct cf_share *share, struct cf_index *index,
 			return 0;
 		if (is_valid(share, index, dir))
 			return 0;
+		if (dir->nowait && !cf_dir_is_small(dir->fd))
+			return -EAGAIN;
 		err = build(share, index, dir);
 	}
 	return err;
@@ -369,6 +373,8 @@ pick_once(struct cf_share *share, struct cf_index *index,
 	pthread_mutex_unlock(&index->lock);
 	if (keep)
 		cf_keep_later(share, index, dir);
+	if (!err && dir->nowait && (state == CF_CROWDED || state == CF_DELTA))
+		return -EAGAIN;
 	if (!err && state == CF_CROWDED)
 		return cf_read_each(share, dir, offer, pick);
 	if (err || state != CF_DELTA)

@@ -125,6 +125,8 @@ struct cf_share {
 	_Atomic int64_t told_us;	/* collision() was called */
 
 	struct cf_cache *cache;		/* NULL = there is none */
+	pthread_mutex_t open_lock;
+	_Atomic bool open;		/* cache and watch stay as they are */
 	pthread_mutex_t work_lock;	/* one thread works at a time */
 	pthread_mutex_t keep_lock;
 	struct cf_keep keep[CF_KEEPS];

@@ -33,7 +33,7 @@ tests_test_casefold_host_LDADD = $(CASEFOLD_LIBS)
 check_PROGRAMS += tests/test-casefold-oracle
 TESTS += tests/test-casefold-oracle
 tests_test_casefold_oracle_SOURCES = tests/test-casefold-oracle.c \
-	tests/casefold-test.h tests/tap.h
+	tests/casefold-life.h tests/casefold-test.h tests/tap.h
 tests_test_casefold_oracle_LDADD = $(CASEFOLD_LIBS)
 
 check_PROGRAMS += tests/test-casefold-cache

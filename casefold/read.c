@@ -103,7 +103,7 @@ read_unwatched(struct cf_share *share, int fd, struct cf_read *read)
 }
 
 static int
-read_open(struct cf_share *share, struct cf_index *index, int fd,
+read_open(struct cf_share *share, struct cf_index *index, int fd, bool nowait,
 	  struct cf_read *read)
 {
 	bool watched;
@@ -119,7 +119,7 @@ read_open(struct cf_share *share, struct cf_index *index, int fd,
 		return read_names(share, fd, read);
 	watched = cf_watch_add(share, index, fd);
 	err = take_stamp(fd, read);
-	if (err || take_cached(share, index, fd, read))
+	if (err || (!nowait && take_cached(share, index, fd, read)))
 		return err;
 	if (watched)
 		return read_names(share, fd, read);
@@ -145,7 +145,7 @@ cf_read_dir(struct cf_share *share, struct cf_index *index,
 
 	if (fd < 0)
 		return fd;
-	err = read_open(share, index, fd, read);
+	err = read_open(share, index, fd, dir->nowait, read);
 	close(fd);
 	return err;
 }

@@ -23,6 +23,7 @@
 
 enum {
 	SCAN_BUFFER = 64 << 10,
+	SMALL = 4096,		/* bytes of a directory */
 };
 
 #ifndef FS_CASEFOLD_FL
@@ -56,18 +57,34 @@ static const uint32_t local_fs[] = {
 	MAGIC_JFS, MAGIC_NTFS3, MAGIC_UBIFS, MAGIC_ZFS,
 };
 
+static bool
+is_local(const struct statfs *st)
+{
+	for (size_t i = 0; i < sizeof(local_fs) / sizeof(local_fs[0]); i++) {
+		if ((uint32_t)st->f_type == local_fs[i])
+			return true;
+	}
+	return false;
+}
+
 enum cf_fs
 cf_fs_of(int fd)
 {
 	struct statfs st;
 
-	if (fstatfs(fd, &st))
-		return CF_FS_REMOTE;
-	for (size_t i = 0; i < sizeof(local_fs) / sizeof(local_fs[0]); i++) {
-		if ((uint32_t)st.f_type == local_fs[i])
-			return CF_FS_LOCAL;
-	}
-	return CF_FS_REMOTE;
+	return !fstatfs(fd, &st) && is_local(&st) ? CF_FS_LOCAL : CF_FS_REMOTE;
+}
+
+/* A block at most, which was read already when a name was not found in it.  A
+ * merged directory of overlayfs has the size of one of its parts. */
+bool
+cf_dir_is_small(int fd)
+{
+	struct statfs fs;
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_size <= SMALL && !fstatfs(fd, &fs) &&
+	       is_local(&fs) && (uint32_t)fs.f_type != OVERLAYFS_SUPER_MAGIC;
 }
 
 bool

@@ -15,6 +15,9 @@ enum cf_fs {
 };
 enum cf_fs cf_fs_of(int fd);
 
+/* Is it read as fast as a name is looked up? */
+bool cf_dir_is_small(int fd);
+
 /* The kernel folds names in this directory itself (ext4 and f2fs +F). */
 bool cf_fs_folds(int fd);
 

@@ -58,6 +58,7 @@ cf_share_new(const struct cf_settings *set, const struct cf_calls *calls,
 		s->calls = *calls;
 	s->told_us = -1000000000;
 	s->watch.fd = -1;
+	pthread_mutex_init(&s->open_lock, NULL);
 	pthread_mutex_init(&s->work_lock, NULL);
 	pthread_mutex_init(&s->keep_lock, NULL);
 	for (int i = 0; i < CF_GUARDS; i++) {
@@ -82,8 +83,19 @@ cf_share_new(const struct cf_settings *set, const struct cf_calls *calls,
 void
 cf_share_open(struct cf_share *share)
 {
-	cf_watch_open(&share->watch);
-	cf_keep_open(share);
+	pthread_mutex_lock(&share->open_lock);
+	if (!share->open) {
+		cf_watch_open(&share->watch);
+		cf_keep_open(share);
+		share->open = true;
+	}
+	pthread_mutex_unlock(&share->open_lock);
+}
+
+bool
+cf_share_is_open(struct cf_share *share)
+{
+	return atomic_load_explicit(&share->open, memory_order_acquire);
 }
 
 void
@@ -92,6 +104,7 @@ cf_share_free(struct cf_share *share)
 	if (!share)
 		return;
 	cf_keep_close(share);
+	pthread_mutex_destroy(&share->open_lock);
 	pthread_mutex_destroy(&share->work_lock);
 	pthread_mutex_destroy(&share->keep_lock);
 	cf_index_fini(share);
@@ -112,7 +125,7 @@ cf_share_stats(struct cf_share *share, struct cf_stats *stats)
 	stats->name = __atomic_load_n(&share->stats.name, __ATOMIC_RELAXED);
 	CF_STATS(TAKE)
 #undef TAKE
-	if (share->cache)
+	if (share->open && share->cache)
 		stats->db_us = cf_cache_us(share->cache);
 }
 
@@ -126,7 +139,7 @@ cf_share_info(struct cf_share *share, struct cf_info *info)
 	pthread_mutex_lock(&share->watch.lock);
 	info->watches = share->watch.n;
 	pthread_mutex_unlock(&share->watch.lock);
-	if (share->cache) {
+	if (share->open && share->cache) {
 		info->db_bytes = cf_cache_bytes(share->cache);
 		info->db = info->db_bytes > 0;
 	}

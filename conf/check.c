@@ -277,8 +277,9 @@ say_inside(const struct check *c, const struct place *p, struct conf_at at,
 	char echo[CONF_ECHO];
 
 	conf_say(c->l, CONF_ERROR, at, section, key,
-		 "%s lies inside share [%s] (want sockets outside every share)",
-		 conf_echo(echo, path), share->tag);
+		 "%s lies inside share [%s] (want %s outside every share)",
+		 conf_echo(echo, path), share->tag,
+		 strcmp(key, "cache_dir") ? "sockets" : "a directory");
 }
 
 static void
@@ -422,6 +423,22 @@ check_listeners(struct check *c)
 	free(v);
 }
 
+/* What guests can write to must not hold what we believe.  No share that folds,
+ * no cache. */
+static void
+check_cache_dir(const struct check *c)
+{
+	const struct conf *conf = &c->whole->conf;
+	const char *dir = conf->gateway.cache_dir;
+	bool folds = false;
+
+	for (size_t i = 0; i < conf->nshares; i++)
+		folds |= conf->shares[i]->casefold != CONF_CASEFOLD_NO;
+	if (folds)
+		say_gateway_inside(c, find_holder_of(c, dir), "cache_dir",
+				   dir);
+}
+
 /* Lines of rules are one list; a map rule ends it. */
 static void
 check_rules(const struct check *c, size_t i)
@@ -466,6 +483,7 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 			   "control_socket", gw->control_socket);
 	say_gateway_inside(&c, find_holder_of(&c, gw->socket_dir), "socket_dir",
 			   gw->socket_dir);
+	check_cache_dir(&c);
 	for (size_t i = 0; i < conf->nshares; i++)
 		check_socket(&c, i);
 	for (size_t i = 0; i < conf->nshares; i++)

@@ -77,6 +77,18 @@ conf_default_socket_dir(void)
 }
 
 char *
+conf_default_cache_dir(void)
+{
+	const char *dir = xdg("XDG_CACHE_HOME");
+
+	if (!geteuid())
+		return strdup("/var/cache/gatewayd");
+	if (dir)
+		return print_string("%s/gatewayd", dir);
+	return print_string("%s/.cache/gatewayd", home());
+}
+
+char *
 conf_default_control_socket(void)
 {
 	char *dir = conf_default_socket_dir(), *path;

@@ -92,6 +92,15 @@ static const struct conf_choice autos[] = {
 	{ NULL, 0 },
 };
 
+static const struct conf_choice casefolds[] = {
+	{ "no", CONF_CASEFOLD_NO },
+	{ "off", CONF_CASEFOLD_NO },
+	{ "nt", CONF_CASEFOLD_NT },
+	{ "yes", CONF_CASEFOLD_NT },
+	{ "ascii", CONF_CASEFOLD_ASCII },
+	{ NULL, 0 },
+};
+
 static const struct conf_choice locks[] = {
 	{ "local", CONF_LOCKS_LOCAL },
 	{ "remote", CONF_LOCKS_REMOTE },
@@ -113,6 +122,12 @@ const struct conf_key conf_keys[] = {
 	  .make_def = conf_default_socket_dir, .reload = CONF_NEXT,
 	  .def_help = "/run/gatewayd; $XDG_RUNTIME_DIR/gatewayd when not root",
 	  .help = "Directory of the share sockets, each named TAG.sock." },
+	{ .name = "cache_dir", GATEWAY, PATH(conf_gateway, cache_dir),
+	  .make_def = conf_default_cache_dir, .reload = CONF_RESTART,
+	  .def_help = "/var/cache/gatewayd; $XDG_CACHE_HOME/gatewayd when not root",
+	  .help = "Where shares with casefold keep the names of big directories, in "
+		  "TAG/cache.db.  Must be on a disk of this host and outside every "
+		  "share; all of it may be deleted while the daemon is stopped." },
 	{ .name = "control_socket", GATEWAY, PATH(conf_gateway, control_socket),
 	  .make_def = conf_default_control_socket, .reload = CONF_RESTART,
 	  .def_help = "/run/gatewayd/ctl; $XDG_RUNTIME_DIR/gatewayd/ctl when not root",
@@ -290,6 +305,23 @@ const struct conf_key conf_keys[] = {
 	  .help = "The daemon clears set-uid and set-gid bits of files that are "
 		  "changed, which spares the guest a look before each write; auto = "
 		  "where the daemon is privileged and the directory local." },
+	{ .name = "casefold", SHARE, CHOICE(conf_share, casefold, casefolds),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "Do names match ignoring case: nt = as Windows compares them, "
+		  "ascii = the letters A to Z only.  The exact name always wins, and "
+		  "names keep the case they were made with." },
+	{ .name = "casefold_memory", SHARE, SIZE(conf_share, casefold_memory),
+	  .def = "64M", .min = 1 << 20, .max = INT64_C(1) << 40, .reload = CONF_NEXT,
+	  .help = "With casefold, how much of the names of directories is kept in "
+		  "memory." },
+	{ .name = "casefold_disk", SHARE, SIZE(conf_share, casefold_disk),
+	  .def = "256M", .max = INT64_C(1) << 40, .reload = CONF_NEXT,
+	  .help = "With casefold, how much of them is kept in cache_dir over "
+		  "restarts; 0 = nothing." },
+	{ .name = "wine_marker", SHARE, BOOL(conf_share, wine_marker),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "With casefold, let Linux guests find a file .ciopfs in every "
+		  "directory: Wine then knows that names match ignoring case." },
 	{ .name = "xattr", SHARE, BOOL(conf_share, xattr),
 	  .def = "no", .reload = CONF_NEXT,
 	  .help = "Extended attributes; xattrmap, posix_acl and security_label imply "

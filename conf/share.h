@@ -48,6 +48,13 @@ enum conf_auto {
 	CONF_AUTO_NO,
 };
 
+/* casefold = : do names match ignoring case */
+enum conf_casefold {
+	CONF_CASEFOLD_NO,
+	CONF_CASEFOLD_NT,	/* as Windows compares file names */
+	CONF_CASEFOLD_ASCII,	/* A to Z only */
+};
+
 /* locks = */
 enum conf_locks {
 	CONF_LOCKS_LOCAL,	/* each guest keeps its own */
@@ -142,6 +149,10 @@ struct conf_share {
 	struct conf_rules xattr_rules;	/* the same, read */
 	unsigned posix_acl;	/* enum conf_when */
 	unsigned security_label;	/* enum conf_when */
+	unsigned casefold;	/* enum conf_casefold */
+	uint64_t casefold_memory;	/* bytes of names in memory */
+	uint64_t casefold_disk;	/* bytes of cache.db; 0 = there is none */
+	bool wine_marker;	/* tell Wine that names are folded */
 	unsigned locks;		/* enum conf_locks */
 	uint64_t lock_wait_us;	/* how long SETLKW waits */
 
@@ -160,6 +171,7 @@ struct conf_caps {
 /* The daemon itself: section [gateway]. */
 struct conf_gateway {
 	char *socket_dir;
+	char *cache_dir;	/* of TAG/cache.db, all of which can be lost */
 	char *control_socket;
 	char *control_group;	/* "" = our own group */
 	unsigned control_mode;

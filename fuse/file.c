@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/fold.h"
 
 /* What a guest may ask of open(2); the other flags mean nothing here or
  * different things on different machines. */
@@ -144,10 +144,10 @@ fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 
 /* What CREATE finds when the name exists: opened as OPEN would. */
 static int
-open_existing(struct fs_ctx *c, int flags, struct statx *stx,
-	      struct fs_node **n, int *opened_as)
+open_existing(struct fs_ctx *c, const char *name, int flags,
+	      struct statx *stx, struct fs_node **n, int *opened_as)
 {
-	int err = fs_walk(c, c->node, c->fd, c->name, false, stx, n), fd;
+	int err = fs_walk(c, c->node, c->fd, name, false, stx, n), fd;
 
 	if (err)
 		return err;
@@ -168,8 +168,8 @@ open_existing(struct fs_ctx *c, int flags, struct statx *stx,
 /* Make the file.  Always with O_EXCL, which follows nothing and opens nothing
  * that was there. */
 static int
-create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
-	   struct fs_node **n)
+create_new(struct fs_ctx *c, struct fs_making *m, int flags, mode_t mode,
+	   struct statx *stx, struct fs_node **n)
 {
 	int fd, err;
 
@@ -178,6 +178,9 @@ create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 		fs_count(&c->req->counters->nodes_limit, 1);
 		return -ENFILE;
 	}
+	err = fs_make_begin(c, m);
+	if (err)
+		return err;
 	do {
 		fd = openat(c->fd, c->name, (flags & ~O_APPEND) | O_CREAT |
 					    O_EXCL | O_NOFOLLOW | O_CLOEXEC,
@@ -185,6 +188,7 @@ create_new(struct fs_ctx *c, int flags, mode_t mode, struct statx *stx,
 		err = fd < 0 ? -errno : 0;
 	} while ((err == -EMFILE || err == -ENFILE) &&
 		 fs_nodefd_shrink(c->share));
+	err = fs_make_end(c, m, err);
 	if (err)
 		return err;
 	err = fs_set_label(c, fd);
@@ -203,12 +207,13 @@ create(struct fs_ctx *c, const struct fuse_create_in *in, int *flags,
        struct statx *stx, struct fs_node **n)
 {
 	int asked = *flags, fd = -EEXIST;
+	struct fs_making m;
 
 	for (int tries = 0; tries < CREATE_TRIES; tries++) {
-		fd = create_new(c, asked, in->mode & 07777, stx, n);
+		fd = create_new(c, &m, asked, in->mode & 07777, stx, n);
 		if (fd != -EEXIST || (in->flags & O_EXCL))
 			break;
-		fd = open_existing(c, asked, stx, n, flags);
+		fd = open_existing(c, m.name, asked, stx, n, flags);
 		if (fd != -ENOENT && fd != -ESTALE)
 			break;
 		/* Opening by handle made us ourselves. */

@@ -25,6 +25,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "casefold/casefold.h"
 #include "conf/share.h"
 #include "fuse/fuse.h"
 #include "fuse/wire.h"
@@ -127,6 +128,10 @@ struct fs_share {
 	struct statx root_stx;
 	struct fs_mount *root_mount;
 	bool privileged;	/* may act as other users */
+	struct cf_share *fold;	/* names match ignoring case; or NULL */
+	int marker_fd;		/* fold.c: what says so to Wine, or -1 */
+	struct fs_handle_buf root_buf;	/* fold.c: handle of the root, */
+	const struct file_handle *root_handle;	/* or NULL */
 	_Atomic unsigned max_fds, max_open;
 
 	pthread_mutex_t mounts_lock;
@@ -414,6 +419,9 @@ const struct fs_op *fs_op_get(uint32_t opcode);
 /* Find and pin a second node; dispatch lets go of it. */
 int fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir);
 
+/* Act as whom the row of the request names. */
+int fs_ctx_become(struct fs_ctx *c);
+
 /* Would work on this mount hold up a thread that must not wait? */
 bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);
 /* Same for work that waits for a disk even on a local mount. */
@@ -547,7 +555,8 @@ bool fs_win_shows(uint32_t mode);	/* a kind of file it can handle? */
 void fs_win_attr(struct fs_share *share, const struct statx *stx,
 		 struct fuse_attr *attr);
 size_t fs_win_name(const char *name, size_t len, char *out, size_t size);
-int fs_win_rename(struct fs_ctx *c, const char *from, const char *to);
+int fs_win_rename(struct fs_ctx *c, int from_fd, const char *from, int to_fd,
+		  const char *to);
 
 /* ------------------------------------------------------------------ */
 /* io.c: bounded reads and writes of iovecs. */

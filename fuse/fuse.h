@@ -21,6 +21,7 @@
 
 #include "conf/share.h"
 
+struct cf_share;
 struct fs_share;
 struct fs_session;
 struct fs_thread;
@@ -64,6 +65,11 @@ const char *fs_op_name(uint32_t opcode);
  */
 int fs_share_new(const struct conf_share *set, struct fs_share **share,
 		 char *why, size_t size);
+/*
+ * Names of this share match ignoring case, by `fold` (borrowed until
+ * fs_share_free).  Before its first session.
+ */
+void fs_share_fold(struct fs_share *share, struct cf_share *fold);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*

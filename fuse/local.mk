@@ -7,6 +7,8 @@ fuse_libfuse_a_SOURCES = \
 	fuse/decode.c \
 	fuse/dir.c \
 	fuse/file.c \
+	fuse/fold.c \
+	fuse/fold.h \
 	fuse/fs.h \
 	fuse/fuse.h \
 	fuse/handle.c \
@@ -32,9 +34,10 @@ fuse_libfuse_a_SOURCES = \
 check_LIBRARIES += tests/libfuseclient.a
 tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 
-fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a
+fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
-fuse_tests = tests/test-fuse-cred \
+fuse_tests = tests/test-fuse-casefold \
+	tests/test-fuse-cred \
 	tests/test-fuse-dir \
 	tests/test-fuse-file \
 	tests/test-fuse-init \
@@ -51,6 +54,8 @@ fuse_tests = tests/test-fuse-cred \
 	tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
+tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c
+tests_test_fuse_casefold_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
 tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_dir_SOURCES = tests/test-fuse-dir.c
@@ -80,7 +85,7 @@ tests_test_fuse_windows_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_xattr_SOURCES = tests/test-fuse-xattr.c
 tests_test_fuse_xattr_LDADD = $(fuse_test_ldadd)
 tests_test_xattrmap_SOURCES = tests/test-xattrmap.c tests/conf-try.h
-tests_test_xattrmap_LDADD = fuse/libfuse.a $(conf_libs)
+tests_test_xattrmap_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) $(conf_libs)
 
 check_PROGRAMS += tests/fuzz/replay-fuse
 TESTS += tests/fuzz/replay-fuse

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/fold.h"
 
 /* Linux 6.8: an id that is never given to another mount. */
 #define MNT_ID_UNIQUE 0x4000U
@@ -178,8 +178,10 @@ fs_entry_fill(struct fs_ctx *c, const struct fs_node *n,
 	const struct conf_share *set = c->share->set;
 
 	e->nodeid = fs_node_id(n);
-	fs_timeout(set->entry_timeout_us, set->cache, &e->entry_valid,
-		   &e->entry_valid_nsec);
+	/* Removed by one spelling, it must not live on under another. */
+	if (!c->share->fold)
+		fs_timeout(set->entry_timeout_us, set->cache, &e->entry_valid,
+			   &e->entry_valid_nsec);
 	fs_timeout(set->attr_timeout_us, set->cache, &e->attr_valid,
 		   &e->attr_valid_nsec);
 	fs_attr_fill(c, stx, &e->attr);
@@ -248,7 +250,7 @@ negative(struct fs_ctx *c, struct fuse_entry_out *e)
 {
 	int64_t us = c->share->set->negative_timeout_us;
 
-	if (us <= 0 || fs_is_windows(c->s))
+	if (us <= 0 || fs_is_windows(c->s) || c->share->fold)
 		return -ENOENT;
 	fs_timeout(us, CONF_CACHE_NEVER, &e->entry_valid,
 		   &e->entry_valid_nsec);
@@ -267,6 +269,8 @@ fs_op_lookup(struct fs_ctx *c, const void *in, void *out)
 	if (name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])))
 		return lookup_dots(c, out);
 	err = fs_walk(c, c->node, c->fd, name, false, &stx, &n);
+	if (err == -ENOENT && c->share->fold)
+		err = fs_fold_walk(c, &stx, &n);
 	if (err == -ENOENT)
 		return negative(c, out);
 	if (err)

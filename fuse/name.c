@@ -16,7 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/fold.h"
 
 /* Before something is made whose node could then not be given out. */
 static int
@@ -27,6 +27,22 @@ check_room(struct fs_ctx *c)
 		return 0;
 	fs_count(&c->req->counters->nodes_limit, 1);
 	return -ENFILE;
+}
+
+/* Before c->name is made, and after. */
+static int
+begin(struct fs_ctx *c, struct fs_making *m)
+{
+	int err = check_room(c);
+
+	return err ? err : fs_make_begin(c, m);
+}
+
+static ssize_t
+end(struct fs_ctx *c, struct fs_making *m, int err, void *out)
+{
+	err = fs_make_end(c, m, err);
+	return err ? err : fs_reply_entry(c, c->name, out);
 }
 
 /* As the kernel's new_encode_dev() packs it. */
@@ -41,42 +57,45 @@ ssize_t
 fs_op_mknod(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_mknod_in *in = arg;
-	int err = check_room(c);
+	struct fs_making m;
+	int err = begin(c, &m);
 
 	if (err)
 		return err;
 	fs_use_umask(c, in->umask);
 	if (mknodat(c->fd, c->name, in->mode & (S_IFMT | 07777),
 		    decode_dev(in->rdev)) < 0)
-		return -errno;
-	return fs_reply_entry(c, c->name, out);
+		err = -errno;
+	return end(c, &m, err, out);
 }
 
 ssize_t
 fs_op_mkdir(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_mkdir_in *in = arg;
-	int err = check_room(c);
+	struct fs_making m;
+	int err = begin(c, &m);
 
 	if (err)
 		return err;
 	fs_use_umask(c, in->umask);
 	if (mkdirat(c->fd, c->name, in->mode & 07777) < 0)
-		return -errno;
-	return fs_reply_entry(c, c->name, out);
+		err = -errno;
+	return end(c, &m, err, out);
 }
 
 ssize_t
 fs_op_symlink(struct fs_ctx *c, const void *in, void *out)
 {
-	int err = check_room(c);
+	struct fs_making m;
+	int err = begin(c, &m);
 
 	(void)in;
 	if (err)
 		return err;
 	if (symlinkat(c->name2, c->fd, c->name) < 0)
-		return -errno;
-	return fs_reply_entry(c, c->name, out);
+		err = -errno;
+	return end(c, &m, err, out);
 }
 
 /* Through /proc, for AT_EMPTY_PATH wants CAP_DAC_READ_SEARCH. */
@@ -84,6 +103,7 @@ ssize_t
 fs_op_link(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_link_in *in = arg;
+	struct fs_making m;
 	char from[16];
 	int err = fs_ctx_node2(c, in->oldnodeid, false);
 
@@ -91,12 +111,16 @@ fs_op_link(struct fs_ctx *c, const void *arg, void *out)
 		return err;
 	if (S_ISDIR(c->node2->type))
 		return -EPERM;
+	err = fs_make_begin(c, &m);
+	if (err)
+		return err;
 	snprintf(from, sizeof(from), "%d", c->fd2);
 	if (linkat(c->share->proc_fd, from, c->fd, c->name,
 		   AT_SYMLINK_FOLLOW) < 0)
-		return -errno;
-	atomic_store(&c->node2->deleted, false);
-	return fs_reply_entry(c, c->name, out);
+		err = -errno;
+	else
+		atomic_store(&c->node2->deleted, false);
+	return end(c, &m, err, out);
 }
 
 /* The Windows client has room for 260 bytes, and its request, which should
@@ -130,18 +154,30 @@ look_before(struct fs_ctx *c, int fd, const char *name, struct statx *stx,
 	*known = !fs_statx(c, fd, name, stx);
 }
 
-static ssize_t
-remove_name(struct fs_ctx *c, int flags)
+static int
+remove_one(struct fs_ctx *c, const char *name, void *flags)
 {
 	struct statx stx;
 	bool known;
 
-	look_before(c, c->fd, c->name, &stx, &known);
-	if (unlinkat(c->fd, c->name, flags) < 0)
+	look_before(c, c->fd, name, &stx, &known);
+	if (unlinkat(c->fd, name, *(int *)flags) < 0)
 		return -errno;
 	if (known)
 		fs_node_removed(c->s, &stx);
+	if (c->share->fold)
+		fs_fold_removed(c, name);
 	return 0;
+}
+
+static ssize_t
+remove_name(struct fs_ctx *c, int flags)
+{
+	int err = remove_one(c, c->name, &flags);
+
+	if (err == -ENOENT && c->share->fold)
+		err = fs_fold_find(c, remove_one, &flags);
+	return err;
 }
 
 ssize_t
@@ -160,26 +196,37 @@ fs_op_rmdir(struct fs_ctx *c, const void *in, void *out)
 	return remove_name(c, AT_REMOVEDIR);
 }
 
+static int
+rename_one(void *arg, int from_fd, const char *from, int to_fd, const char *to,
+	   unsigned flags)
+{
+	struct fs_ctx *c = arg;
+	struct statx stx;
+	bool known = false;
+	int err = 0;
+
+	if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
+		look_before(c, to_fd, to, &stx, &known);
+	if (renameat2(from_fd, from, to_fd, to, flags) < 0)
+		err = -errno;
+	if (err == -EINVAL && flags == RENAME_NOREPLACE &&
+	    fs_is_windows(c->s))
+		err = fs_win_rename(c, from_fd, from, to_fd, to);
+	if (!err && known)
+		fs_node_removed(c->s, &stx);
+	return err;
+}
+
 static ssize_t
 rename_to(struct fs_ctx *c, uint64_t newdir, unsigned flags)
 {
-	const char *to = c->name2;
-	struct statx stx;
-	bool known = false;
 	int err = fs_ctx_node2(c, newdir, true);
 
 	if (err)
 		return err;
-	if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
-		look_before(c, c->fd2, to, &stx, &known);
-	if (renameat2(c->fd, c->name, c->fd2, to, flags) < 0)
-		err = -errno;
-	if (err == -EINVAL && flags == RENAME_NOREPLACE &&
-	    fs_is_windows(c->s))
-		err = fs_win_rename(c, c->name, to);
-	if (!err && known)
-		fs_node_removed(c->s, &stx);
-	return err;
+	if (c->share->fold)
+		return fs_fold_rename(c, flags, rename_one);
+	return rename_one(c, c->fd, c->name, c->fd2, c->name2, flags);
 }
 
 ssize_t

@@ -172,8 +172,8 @@ let_go(struct fs_ctx *c)
 		fs_node_put(c->node2);
 }
 
-static int
-become(struct fs_ctx *c)
+int
+fs_ctx_become(struct fs_ctx *c)
 {
 	struct fs_cred *cred = &c->t->cred;
 
@@ -223,7 +223,7 @@ check(struct fs_ctx *c)
 	if (!(flags & FS_NOREPLY) &&
 	    room - sizeof(struct fuse_out_header) < c->op->out)
 		return -EINVAL;
-	return become(c);
+	return fs_ctx_become(c);
 }
 
 static ssize_t

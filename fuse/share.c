@@ -98,6 +98,7 @@ fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 		return -ENOMEM;
 	}
 	s->root_fd = -1;
+	s->marker_fd = -1;
 	s->privileged = fs_cred_can_switch();
 	fs_share_set(s, set);
 	pthread_mutex_init(&s->mounts_lock, NULL);
@@ -122,6 +123,8 @@ fs_share_free(struct fs_share *share)
 		close(share->proc_fd);
 	if (share->root_fd >= 0)
 		close(share->root_fd);
+	if (share->marker_fd >= 0)
+		close(share->marker_fd);
 	pthread_mutex_destroy(&share->locks_lock);
 	pthread_mutex_destroy(&share->lru_lock);
 	pthread_mutex_destroy(&share->mounts_lock);

@@ -136,12 +136,13 @@ fs_win_name(const char *name, size_t len, char *out, size_t size)
  * the client would try again without the flag and overwrite the target.
  */
 int
-fs_win_rename(struct fs_ctx *c, const char *from, const char *to)
+fs_win_rename(struct fs_ctx *c, int from_fd, const char *from, int to_fd,
+	      const char *to)
 {
 	struct statx stx;
-	int err = fs_statx(c, c->fd2, to, &stx);
+	int err = fs_statx(c, to_fd, to, &stx);
 
 	if (err != -ENOENT)
 		return err ? err : -EEXIST;
-	return renameat(c->fd, from, c->fd2, to) < 0 ? -errno : 0;
+	return renameat(from_fd, from, to_fd, to) < 0 ? -errno : 0;
 }

@@ -20,6 +20,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 
+#include "casefold/casefold.h"
 #include "conf/conf.h"
 #include "fuse/fuse.h"
 #include "gatewayd/clock.h"
@@ -30,6 +31,7 @@
 
 struct activation;
 struct ctl;
+struct fold;
 struct gw;
 struct job;
 struct pool;
@@ -49,6 +51,7 @@ struct gw {
 	struct conf *conf;		/* in use */
 	TAILQ_HEAD(, share) shares;
 	struct pool *pool;
+	char *cache_dir;		/* as it was at the start */
 	struct ctl *ctl;
 	struct activation *activation;	/* sockets of the service manager, or NULL */
 	struct event *signals[3];
@@ -99,6 +102,7 @@ struct tag {
 	uint64_t sessions_total;
 	uint64_t refused;		/* frontends turned away */
 	struct op_table cleared;	/* the table as it was at `clear` */
+	struct cf_stats fold_past;	/* of shares that ended */
 
 	atomic_bool tracing;
 	struct lines *_Atomic trace;	/* NULL: it was never on */
@@ -117,6 +121,7 @@ struct share {
 	struct tag *tag;		/* held */
 	struct conf_share *conf;	/* held */
 	struct fs_share *fs;		/* NULL when the directory failed */
+	struct fold *fold;		/* NULL: names are as they are */
 	char *failed;			/* why it is not served, or NULL */
 	bool retired;			/* replaced or removed; its guests may stay */
 	struct conf_share **older;	/* held: settings that were live before */
@@ -249,6 +254,7 @@ void share_counters(struct share *share, struct fs_counters *sum);
 void share_ops(struct share *share, struct op_table *sum);
 void share_each_thread(struct share *share,
 		       void (*fn)(struct qthread *t, void *ctx), void *ctx);
+void share_fold_counters(struct share *share, struct cf_stats *sum);
 unsigned share_sessions(struct share *share);	/* of its tag */
 const char *share_state(struct share *share);
 
@@ -383,12 +389,29 @@ int pool_submit(struct pool *pool, struct session *s, struct vh_queue *q,
  * counts those that did not fit, too. */
 void pool_inflight(struct pool *pool, struct share *share, uint64_t now,
 		   struct inflight *list, size_t max, size_t *n);
+/* Work that may wait, of the daemon's own; any thread may ask. */
+struct pool_task {
+	STAILQ_ENTRY(pool_task) link;
+	void (*run)(struct pool_task *task);	/* may end the task's memory */
+};
+void pool_run(struct pool *pool, struct pool_task *task);
 struct pool_info {
 	unsigned threads, idle, size;
 	unsigned waiting;
 };
 void pool_info(struct pool *pool, struct pool_info *info);
 void pool_share_init(struct share *share);
+
+/* ---- fold.c: a share with casefold ---- */
+int fold_new(struct share *share);	/* if it is configured; fs is open */
+void fold_discard(struct share *share);
+/* False: its end has begun; gw_check_stopped() is called when it is done. */
+bool fold_close(struct share *share);
+void fold_counters(struct share *share, struct cf_stats *sum);
+void fold_info(struct share *share, struct cf_info *info);
+/* check or rebuild; what comes of it is logged, and shown. */
+int fold_word(struct share *share, const char *word, char *why, size_t size);
+void fold_show(struct share *share, struct evbuffer *out);
 
 /* ---- privs.c ---- */
 void privs_raise_nofile(uint64_t want);

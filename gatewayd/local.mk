@@ -5,7 +5,7 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/share.c gatewayd/reload.c gatewayd/listen.c \
 	gatewayd/activate.c \
 	gatewayd/session.c gatewayd/queue.c gatewayd/worker.c \
-	gatewayd/pool.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
+	gatewayd/pool.c gatewayd/fold.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
 	gatewayd/watch.c gatewayd/words.c gatewayd/view.h gatewayd/view.c \
 	gatewayd/clients.c gatewayd/metrics.c gatewayd/json.h gatewayd/json.c \
 	gatewayd/clock.h gatewayd/clock.c gatewayd/hist.h gatewayd/hist.c \
@@ -18,8 +18,8 @@ sbin_PROGRAMS += gatewayd/gatewayd
 gatewayd_gatewayd_SOURCES = gatewayd/main.c $(gw_sources)
 gatewayd_gatewayd_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) \
 	-DGW_VERSION='"$(PACKAGE_VERSION)"'
-gatewayd_gatewayd_LDADD = vhost/libvhost.a fuse/libfuse.a conf/libconf.a \
-	$(LIBEVENT_LIBS) $(INIH_LIBS)
+gatewayd_gatewayd_LDADD = vhost/libvhost.a fuse/libfuse.a $(CASEFOLD_LIBS) \
+	conf/libconf.a $(LIBEVENT_LIBS) $(INIH_LIBS)
 
 include $(top_srcdir)/gatewayd/client.mk
 
@@ -84,4 +84,4 @@ tests_test_stats_SOURCES = tests/test-stats.c tests/tap.h \
 	gatewayd/clock.c gatewayd/hist.c gatewayd/opstats.c gatewayd/lines.c \
 	gatewayd/json.c
 tests_test_stats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS)
-tests_test_stats_LDADD = fuse/libfuse.a $(LIBEVENT_LIBS)
+tests_test_stats_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) $(LIBEVENT_LIBS)

@@ -209,6 +209,9 @@ start(struct gw *gw, struct args *a)
 		log_keep(gw->log);
 		err = activate(gw);
 	}
+	gw->cache_dir = strdup(gw->conf->gateway.cache_dir);
+	if (!gw->cache_dir)
+		err = -ENOMEM;
 	if (!err)
 		err = vh_sigbus_init();
 	if (!err)
@@ -254,6 +257,7 @@ run(struct args *a)
 	if (!TAILQ_EMPTY(&gw.shares) || !pool_free(gw.pool))
 		_exit(status);
 	gw_fini(&gw);
+	free(gw.cache_dir);
 	conf_free(gw.conf);
 	log_info("stopped");
 	log_keep(NULL);

@@ -53,6 +53,8 @@ struct pool {
 	pthread_cond_t work;	/* a job waits, or quit */
 	pthread_cond_t room;	/* a share may submit again; a thread ended */
 	TAILQ_HEAD(, share) ready;	/* shares with a job that may run */
+	STAILQ_HEAD(, pool_task) tasks;
+	unsigned ntasks;	/* running: no more than per_share */
 	TAILQ_HEAD(, job) asleep;
 	uint64_t wake_us;	/* when to look at them; 0 = none is there */
 	unsigned size, nthreads, nidle, per_share, waiting;
@@ -98,6 +100,32 @@ take_job(struct pool *p)
 	share->nrunning++;
 	make_ready(p, share);
 	return job;
+}
+
+/* Under the lock. */
+static bool
+has_task(const struct pool *p)
+{
+	return !STAILQ_EMPTY(&p->tasks) && p->ntasks < p->per_share;
+}
+
+/* Under the lock, which is let go of meanwhile.  False: there was none. */
+static bool
+run_task(struct pool *p)
+{
+	struct pool_task *task = STAILQ_FIRST(&p->tasks);
+
+	if (!has_task(p))
+		return false;
+	STAILQ_REMOVE_HEAD(&p->tasks, link);
+	p->ntasks++;
+	pthread_mutex_unlock(&p->lock);
+	task->run(task);
+	pthread_mutex_lock(&p->lock);
+	p->ntasks--;
+	if (has_task(p))
+		pthread_cond_signal(&p->work);
+	return true;
 }
 
 /* Counted with the time that it waited. */
@@ -290,7 +318,7 @@ wait_for_job(struct pool *p)
 	p->nidle--;
 	if (p->quit)
 		return false;
-	return !timed_out || !TAILQ_EMPTY(&p->ready) ||
+	return !timed_out || !TAILQ_EMPTY(&p->ready) || has_task(p) ||
 	       (!TAILQ_EMPTY(&p->asleep) && !p->nidle);
 }
 
@@ -307,7 +335,7 @@ pool_main(void *arg)
 		wake_sleepers(p);
 		job = take_job(p);
 		if (!job) {
-			go_on = wait_for_job(p);
+			go_on = run_task(p) || wait_for_job(p);
 			continue;
 		}
 		if (p->wake_us)
@@ -440,6 +468,16 @@ pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
 	return 0;
 }
 
+void
+pool_run(struct pool *p, struct pool_task *task)
+{
+	pthread_mutex_lock(&p->lock);
+	STAILQ_INSERT_TAIL(&p->tasks, task, link);
+	pthread_cond_signal(&p->work);
+	grow(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
 int
 pool_new(struct gw *gw, unsigned size, struct pool **out)
 {
@@ -452,6 +490,7 @@ pool_new(struct gw *gw, unsigned size, struct pool **out)
 	p->size = size ? size : POOL_SIZE;
 	p->per_share = p->size >= 8 ? p->size / 4 : (p->size + 1) / 2;
 	TAILQ_INIT(&p->ready);
+	STAILQ_INIT(&p->tasks);
 	TAILQ_INIT(&p->asleep);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&attr);

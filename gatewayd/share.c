@@ -83,6 +83,7 @@ share_discard(struct share *share)
 	share_unlisten(share);
 	if (share->fs)
 		fs_share_free(share->fs);
+	fold_discard(share);
 	for (size_t i = 0; i < share->nolder; i++)
 		conf_share_put(share->older[i]);
 	free(share->older);
@@ -101,6 +102,8 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 
 	if (share && share_is_wanted(conf, old)) {
 		err = fs_share_new(conf, &share->fs, why, size);
+		if (!err)
+			err = fold_new(share);
 		if (!err)
 			err = share_bind(gw, conf, old, &share->sock, why,
 					 size);
@@ -220,6 +223,7 @@ share_rest(struct share *share)
 		return;
 	fs_share_free(share->fs);
 	share->fs = NULL;
+	fold_close(share);
 }
 
 void
@@ -273,6 +277,8 @@ again:
 void
 share_free(struct share *share)
 {
+	if (!fold_close(share))
+		return;
 	TAILQ_REMOVE(&share->gw->shares, share, link);
 	share_discard(share);
 }
@@ -321,6 +327,16 @@ share_ops(struct share *share, struct op_table *sum)
 	op_table_add(sum, &share->tag->past_ops);
 	pthread_mutex_unlock(&share->tag->lock);
 	share_each_thread(share, add_ops, sum);
+}
+
+void
+share_fold_counters(struct share *share, struct cf_stats *sum)
+{
+	struct share *each = NULL;
+
+	*sum = share->tag->fold_past;
+	while ((each = share_of_tag(share->gw, each, share->conf->tag)))
+		fold_counters(each, sum);
 }
 
 unsigned

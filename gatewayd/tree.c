@@ -142,6 +142,13 @@ write_ctl(struct at *at, const char *text, struct evbuffer *out, char *why,
 	return words_run(at->gw, at->share, text, out, why, size);
 }
 
+static int
+read_share_casefold(struct at *at, struct evbuffer *out)
+{
+	fold_show(at->share, out);
+	return 0;
+}
+
 /* clang-format off */
 static const struct node nodes[] = {
 	{ "version",             read_version,        NULL,        false, "The version of the daemon." },
@@ -160,6 +167,7 @@ static const struct node nodes[] = {
 	{ "shares/*/inflight",   read_share_inflight, NULL,        false, "Requests under way, the oldest first." },
 	{ "shares/*/handles",    read_share_handles,  NULL,        false, "Files and directories that guests have open." },
 	{ "shares/*/trace",      read_trace,          write_trace, true,  "A line for each request and reply: on or off." },
+	{ "shares/*/casefold",   read_share_casefold, NULL,        false, "Names without case: what is kept, and the last check." },
 	{ "shares/*/ctl",        read_ctl,            write_ctl,   false, "Words that steer a share." },
 };
 /* clang-format on */

@@ -21,6 +21,10 @@
 	X(handles_limit,    GAUGE,   "gatewayd_open_handles_limit", v->info.max_handles,         "Most that they may have open.") \
 	X(node_fds,         GAUGE,   "gatewayd_fds",              v->info.node_fds,              "Descriptors kept open for nodes.") \
 	X(node_fds_limit,   GAUGE,   "gatewayd_fds_limit",        v->info.max_node_fds,          "Most that may be kept open.") \
+	X(casefold_directories, GAUGE, "gatewayd_casefold_directories", v->fold_info.directories, "Directories whose names are known.") \
+	X(casefold_memory,  GAUGE,   "gatewayd_casefold_memory",  v->fold_info.memory,           "Bytes that they take.") \
+	X(casefold_watching, GAUGE,  "gatewayd_casefold_watching", v->fold_info.watches,         "Directories that are watched.") \
+	X(casefold_db_bytes, GAUGE,  "gatewayd_casefold_db_bytes", v->fold_info.db_bytes,        "Bytes of cache.db.") \
 	X(inflight,         GAUGE,   "gatewayd_inflight_requests", v->ninflight,                 "Requests being served, or waiting for the worker pool.") \
 	X(hung,             GAUGE,   "gatewayd_hung_requests",    v->nhung,                      "Requests under way for longer than hung_request.") \
 	X(slow,             COUNTER, "gatewayd_slow_requests",    v->slow,                       "Requests that took longer than slow_request.") \
@@ -49,10 +53,23 @@ SHARE_VALUES(GET)
 FS_STATS(GET)
 #undef GET
 
+#define GET(name, help)                                                      \
+	static uint64_t get_fold_##name(const struct share_view *v)          \
+	{                                                                    \
+		return v->fold.name;                                         \
+	}
+CF_STATS(GET)
+#undef GET
+
 const struct share_value share_values[] = {
 #define ROW(name, help)                                                      \
 	{ #name, VALUE_COUNTER, "gatewayd_" #name, help, get_##name },
 	FS_STATS(ROW)
+#undef ROW
+#define ROW(name, help)                                                      \
+	{ "casefold_" #name, VALUE_COUNTER, "gatewayd_casefold_" #name, help, \
+	  get_fold_##name },
+	CF_STATS(ROW)
 #undef ROW
 #define ROW(name, kind, metric, expr, help)                                  \
 	{ #name, VALUE_##kind, metric, help, get_##name },
@@ -108,6 +125,8 @@ share_view_init(struct share_view *v, struct share *share)
 		return err;
 	count_hung(v);
 	share_counters(share, &v->counters);
+	share_fold_counters(share, &v->fold);
+	fold_info(share, &v->fold_info);
 	share_ops(share, &v->ops);
 	if (share->fs)
 		fs_share_info(share->fs, &v->info);

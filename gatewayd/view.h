@@ -12,6 +12,8 @@ struct share_view {
 	struct share *share;
 	struct fs_counters counters;
 	struct fs_info info;
+	struct cf_stats fold;
+	struct cf_info fold_info;
 	struct op_table ops;		/* since the start */
 	struct op_stats recent;		/* of all opcodes, since `clear` */
 	struct inflight *inflight;

@@ -110,6 +110,12 @@ WORD(clear)
 	return 0;
 }
 
+WORD(casefold)
+{
+	(void)gw, (void)out;
+	return fold_word(share, rest, why, size);
+}
+
 /* clang-format off */
 static const struct word gw_words[] = {
 	{ "reload",   "[dry-run]", word_reload,    "read the configuration again; with dry-run, only say what would change" },
@@ -123,6 +129,7 @@ static const struct word share_words[] = {
 	{ "disable", "",          word_disable, "do not listen any more; guests stay" },
 	{ "drain",   "[TIME]",    word_drain,   "disable; guests that stay longer than TIME are dropped" },
 	{ "drop",    "[SESSION]", word_drop,    "disconnect every guest, or the one of that number" },
+	{ "casefold", "check|rebuild", word_casefold, "compare the names that are known with the host, or forget them all" },
 	{ "clear",   "",          word_clear,   "reset maxima and percentiles" },
 	{ NULL, NULL, NULL, NULL },
 };

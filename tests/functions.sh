@@ -174,6 +174,7 @@ start_gatewayd() {
 	{
 		echo "[gateway]"
 		echo "socket_dir = $run"
+		echo "cache_dir = $run/cache"
 		echo "control_socket = $run/ctl"
 	} >"$run/gatewayd.conf"
 	for start_share; do

@@ -63,6 +63,20 @@ fc_new(const char *where)
 	return c;
 }
 
+static void
+open_fold(struct fc *c)
+{
+	struct cf_settings set;
+
+	cf_settings_init(&set, c->set.casefold == CONF_CASEFOLD_ASCII ?
+			 CF_ASCII : CF_NT);
+	set.tag = c->set.tag;
+	set.cache_dir = c->cache_dir;
+	if (cf_share_new(&set, NULL, &c->fold) < 0)
+		die("cf_share_new");
+	fs_share_fold(c->share, c->fold);
+}
+
 void
 fc_open_share(struct fc *c)
 {
@@ -70,6 +84,8 @@ fc_open_share(struct fc *c)
 
 	if (fs_share_new(&c->set, &c->share, why, sizeof(why)) < 0)
 		die(why);
+	if (c->set.casefold)
+		open_fold(c);
 	if (fs_session_new(c->share, &c->session) < 0)
 		die("fs_session_new");
 	if (fs_thread_new(&c->thread) < 0)
@@ -140,6 +156,7 @@ fc_free(struct fc *c)
 {
 	fs_session_free(c->session);
 	fs_share_free(c->share);
+	cf_share_free(c->fold);
 	fs_thread_free(c->thread);
 	fc_empty(c);
 	close(c->fd);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "casefold/casefold.h"
 #include "conf/share.h"
 #include "fuse/fuse.h"
 #include "fuse/wire.h"
@@ -22,6 +23,8 @@
 struct fc {
 	struct conf_share set;
 	struct fs_share *share;
+	struct cf_share *fold;	/* with set.casefold */
+	const char *cache_dir;	/* of it; NULL = none */
 	struct fs_session *session;
 	struct fs_thread *thread;
 	struct fs_counters counters;

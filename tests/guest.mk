@@ -10,8 +10,13 @@ tests_libguest_a_SOURCES = \
 	tests/neighbour.c tests/neighbour.h \
 	tests/hostile.c tests/hostile.h
 
-check_PROGRAMS += tests/test-guest tests/test-ctlclient
-TESTS += tests/test-guest tests/test-ctlclient
+check_PROGRAMS += tests/test-guest tests/test-ctlclient \
+	tests/test-casefold-guests
+TESTS += tests/test-guest tests/test-ctlclient tests/test-casefold-guests
+tests_test_casefold_guests_SOURCES = tests/test-casefold-guests.c \
+	tests/casefold-life.h tests/casefold-test.h tests/tap.h
+tests_test_casefold_guests_LDADD = tests/libguest.a vhost/libvhost.a \
+	$(CASEFOLD_LIBS)
 tests_test_guest_SOURCES = tests/test-guest.c tests/tap.h
 tests_test_guest_LDADD = tests/libguest.a vhost/libvhost.a
 tests_test_ctlclient_SOURCES = tests/test-ctlclient.c tests/tap.h
@@ -25,7 +30,8 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl \
 	tests/test-daemon-requests tests/test-daemon-guests \
 	tests/test-daemon-clients tests/test-daemon-hung \
-	tests/test-daemon-queues
+	tests/test-daemon-queues tests/test-daemon-windows \
+	tests/test-daemon-windows-life
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -54,3 +60,8 @@ tests_test_daemon_hung_SOURCES = tests/test-daemon-hung.c tests/tap.h \
 tests_test_daemon_hung_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
+tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h
+tests_test_daemon_windows_LDADD = $(whole_test_ldadd)
+tests_test_daemon_windows_life_SOURCES = tests/test-daemon-windows-life.c \
+	tests/tap.h
+tests_test_daemon_windows_life_LDADD = $(whole_test_ldadd)

@@ -356,6 +356,51 @@ tell(void *arg, const char *name, const char *other)
 		told++;
 }
 
+/* Who must not wait is told so, and nothing was done. */
+static void
+test_nowait(void)
+{
+	char real[CF_NAME_MAX + 1], name[32];
+	struct cf_create create, second;
+	struct cf_dir dir, again;
+	int small = new_dir("small"), big = new_dir("big");
+
+	touch(small, "Foo");
+	for (int i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "A name of some length %d", i);
+		touch(big, name);
+	}
+	cf_dir_init(&dir, small);
+	dir.nowait = true;
+	is_int(cf_find(share, &dir, "foo", 0, real), CF_OTHER,
+	       "%s: a small directory is read at once", how);
+	is_int(cf_create_begin(share, &dir, "bar", &create, real), 0,
+	       "%s: a name is made", how);
+	again = dir;
+	is_int(cf_create_begin(share, &again, "Bar", &second, real), -EAGAIN,
+	       "%s: by one at a time", how);
+	is_int(cf_rename(share, &again, "foo", &again, "BAR", 0, NULL, NULL),
+	       -EAGAIN, "%s: nor renamed to it", how);
+	cf_create_end(&create, false);
+	is_int(cf_rename(share, &again, "foo", &again, "BAR", 0, NULL, NULL),
+	       0, "%s: then it is", how);
+	cf_dir_init(&dir, big);
+	dir.nowait = true;
+	is_int(cf_find(share, &dir, "none", 0, real), -EAGAIN,
+	       "%s: a big one is not", how);
+	is_int(cf_create_begin(share, &dir, "none", &create, real), -EAGAIN,
+	       "%s: nor to make a name", how);
+	is_int(cf_rename(share, &dir, "A name of some length 1", &dir, "none",
+			 0, NULL, NULL), -EAGAIN, "%s: or to rename", how);
+	ok(!there(big, "none"), "%s: nothing was done", how);
+	dir.nowait = false;
+	is_int(cf_find(share, &dir, "none", 0, real), -ENOENT,
+	       "%s: but by who may wait", how);
+	close(small);
+	close(big);
+	empty_dir(top_fd);
+}
+
 static void
 test_all(const char *name, unsigned watches)
 {
@@ -376,6 +421,7 @@ test_all(const char *name, unsigned watches)
 	test_rename();
 	test_links();
 	test_crowded();
+	test_nowait();
 	test_threads();
 	cf_share_free(share);
 }

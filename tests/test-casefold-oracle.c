@@ -13,9 +13,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "casefold/index.h"
+#include "tests/casefold-life.h"
 #include "tests/casefold-test.h"
 
 enum {
@@ -29,17 +29,6 @@ static const char *const spelling[CLASSES][SPELLINGS] = {
 	{ "Beta.txt", "BETA.TXT", "beta.txt", "bETA.TXT" },
 	{ "\xc3\x84pfel", "\xc3\x84PFEL", "\xc3\xa4pfel", "\xc3\xa4PFEL" },
 	{ "z", "Z", "z0", "Z0" },
-};
-
-struct change {
-	int64_t before, after;
-	bool there;		/* from then on */
-};
-
-/* The life of one name, written by its host thread. */
-struct life {
-	struct change *v;
-	size_t n, size;
 };
 
 struct answer {
@@ -71,32 +60,19 @@ static long per_asker;
 static int64_t
 now(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000 + t.tv_nsec;
+	return life_now();
 }
 
 static void
 write_down(int class, int s, int64_t before, bool is_there)
 {
-	struct life *l = &life[class][s];
-
-	if (l->n == l->size) {
-		l->size = l->size ? 2 * l->size : 1024;
-		l->v = realloc(l->v, l->size * sizeof(*l->v));
-		if (!l->v)
-			bail("memory");
-	}
-	l->v[l->n++] = (struct change){ before, now(), is_there };
+	life_put(&life[class][s], before, is_there);
 }
 
 static bool
 is_there_now(int class, int s)
 {
-	const struct life *l = &life[class][s];
-
-	return l->n && l->v[l->n - 1].there;
+	return life_is_there(&life[class][s]);
 }
 
 static void
@@ -204,44 +180,6 @@ run_asker(void *arg)
 
 /* ------------------------------------------------------------------ */
 
-/* The last change that began before `t`; -1 if there is none. */
-static long
-last_begun(const struct life *l, int64_t t)
-{
-	size_t low = 0, high = l->n, mid;
-
-	while (low < high) {
-		mid = (low + high) / 2;
-		if (l->v[mid].before < t)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return (long)low - 1;
-}
-
-/* Could the name have been there (or not) at some moment from a to b? */
-static bool
-could_be(const struct life *l, bool is_there, int64_t a, int64_t b)
-{
-	long i = last_begun(l, b);
-
-	for (; i >= 0; i--) {
-		if (l->v[i].there == is_there)
-			return true;	/* happened in, or lasted into, it */
-		if (l->v[i].after < a)
-			return false;	/* the opposite held all the time */
-	}
-	return !is_there;		/* nothing was there at first */
-}
-
-/* Was it there for certain through all of a to b? */
-static bool
-was_there_throughout(const struct life *l, int64_t a, int64_t b)
-{
-	return !could_be(l, false, a, b);
-}
-
 /* Spellings of a class: the last two of class 3 are a class of their own. */
 static bool
 is_variant(int class, int a, int b)
@@ -255,8 +193,8 @@ is_wrong(const struct answer *w)
 	if (w->got >= SPELLINGS)
 		return true;
 	if (w->got >= 0 && (!is_variant(w->class, w->got, w->asked) ||
-			    !could_be(&life[w->class][w->got], true,
-				      w->request, w->reply)))
+			    !life_could_be(&life[w->class][w->got], true, 0,
+					   w->request, w->reply)))
 		return true;
 	for (int s = 0; s < SPELLINGS; s++) {
 		if (!is_variant(w->class, s, w->asked) || s == w->got)
@@ -267,8 +205,8 @@ is_wrong(const struct answer *w)
 		     strcmp(spelling[w->class][w->got],
 			    spelling[w->class][s]) < 0))
 			continue;
-		if (was_there_throughout(&life[w->class][s], w->request,
-					 w->reply))
+		if (life_was_throughout(&life[w->class][s], w->request,
+					w->reply))
 			return true;
 	}
 	return false;
@@ -283,18 +221,9 @@ explain(const struct answer *w)
 					 ? spelling[w->class][w->got]
 					 : "an error",
 	       (long long)w->request, (long long)w->reply);
-	for (int s = 0; s < SPELLINGS; s++) {
-		const struct life *l = &life[w->class][s];
-		long i = last_begun(l, w->reply);
-
-		for (int k = 0; i >= 0 && k < 3; i--, k++) {
-			printf("#   \"%s\" %s %lld to %lld\n",
-			       spelling[w->class][s],
-			       l->v[i].there ? "came" : "went",
-			       (long long)l->v[i].before,
-			       (long long)l->v[i].after);
-		}
-	}
+	for (int s = 0; s < SPELLINGS; s++)
+		life_print(&life[w->class][s], spelling[w->class][s],
+			   w->reply);
 }
 
 /* Writes to cache.db as fast as it can, shrinks and forgets now and then. */

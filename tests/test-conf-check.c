@@ -158,6 +158,15 @@ test_sockets_outside_shares(void)
 	is_int(load("[root]\npath = /\n"), -EINVAL, "the root directory");
 	ok(strstr(try_messages, "c.conf:2: error: [gateway] socket_dir: "),
 	   "holds the default directories: told at the share");
+	is_int(load("[gateway]\ncache_dir = $D/s/x\nsocket_dir = $D/run\n"
+		    "[a]\npath = $D/s\n[b]\npath = $D/t\ncasefold = nt\n"),
+	       -EINVAL, "the cache inside a share");
+	ok(said("2: error: [gateway] cache_dir: $D/s/x lies inside share [a] "
+		"(want a directory outside every share)"),
+	   "is told");
+	is_int(load("[gateway]\ncache_dir = $D/s/x\nsocket_dir = $D/run\n"
+		    "[a]\npath = $D/s\n"),
+	       0, "unless nothing is kept there");
 	is_int(load("[gateway]\nsocket_dir = $D/s-not\n[a]\npath = $D/s\n"), 0,
 	       "a name that only begins the same is outside");
 }

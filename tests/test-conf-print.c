@@ -59,6 +59,7 @@ static const struct {
 } lines[] = {
 	{ "g", "socket_dir = /run/some//where/." },
 	{ "g", "control_socket = /run/ctl" },
+	{ "g", "cache_dir = /x" },
 	{ "g", "control_group = root" },
 	{ "g", "control-mode = 7" },
 	{ "g", "admin_group = 12" },

@@ -335,7 +335,8 @@ make(struct fc *c, uint32_t op, const void *arg, size_t size, const char *name,
 	size_t ext;
 
 	p += sizeof(h);
-	memcpy(p, arg, size);
+	if (size)
+		memcpy(p, arg, size);
 	p += size;
 	p = stpcpy(p, name) + 1;
 	if (target)

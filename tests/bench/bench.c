@@ -5,7 +5,10 @@
  * server runs on one CPU and the guest on another (-S: both on one).
  *
  *	bench [-S] [-w] [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] [-d DIR] [-o OP]
- *	      NAME=KIND:PROGRAM...		KIND: gatewayd, virtiofsd, rust
+ *	      [-n NAMES] NAME=KIND:PROGRAM...
+ *
+ * KIND is gatewayd, folding (gatewayd with casefold = nt), virtiofsd or rust;
+ * -n puts that many more names into the directory.
  */
 #include "config.h"
 
@@ -44,6 +47,7 @@ struct bench {
 	int server_cpu, client_cpu;
 	bool same_cpu, sleep;
 	const char *only;		/* part of a name, or NULL */
+	unsigned names;			/* more of them in the share */
 	char base[64], share[80];
 };
 
@@ -55,10 +59,12 @@ struct outcome {			/* medians, and the floor */
 static const struct {
 	const char *name;
 	enum server_kind kind;
+	const char *extra;
 } kinds[] = {
-	{ "gatewayd", SERVER_GATEWAYD },
-	{ "virtiofsd", SERVER_VIRTIOFSD_C },
-	{ "rust", SERVER_VIRTIOFSD_RUST },
+	{ "gatewayd", SERVER_GATEWAYD, NULL },
+	{ "folding", SERVER_GATEWAYD, "casefold = nt\n" },
+	{ "virtiofsd", SERVER_VIRTIOFSD_C, NULL },
+	{ "rust", SERVER_VIRTIOFSD_RUST, NULL },
 };
 
 /* ------------------------------------------------------------------ */
@@ -99,6 +105,12 @@ make_share(struct bench *b)
 
 		snprintf(name, sizeof(name), "f%u", i);
 		err = make_file(b->share, name, 4096);
+	}
+	for (unsigned i = 0; i < b->names && !err; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "x Document %u.Txt", i);
+		err = make_file(b->share, name, 0);
 	}
 	return err;
 }
@@ -167,6 +179,7 @@ add_contender(struct bench *b, char *arg)
 		if (strcmp(kinds[i].name, kind))
 			continue;
 		w->server.kind = kinds[i].kind;
+		w->server.extra = kinds[i].extra;
 		b->nwho++;
 		return 0;
 	}
@@ -389,7 +402,7 @@ usage(void)
 {
 	fprintf(stderr, "usage: bench [-S] [-w] [-t SECONDS] [-r ROUNDS] "
 			"[-c CPU,CPU]\n             [-d DIR] [-o OPERATION] "
-			"NAME=KIND:PROGRAM...\n");
+			"[-n NAMES] NAME=KIND:PROGRAM...\n");
 	return 2;
 }
 
@@ -398,7 +411,7 @@ parse(struct bench *b, int argc, char **argv)
 {
 	int ch;
 
-	while ((ch = getopt(argc, argv, "Swt:r:c:d:o:")) >= 0) {
+	while ((ch = getopt(argc, argv, "Swt:r:c:d:o:n:")) >= 0) {
 		switch (ch) {
 		case 'S':
 			b->same_cpu = true;
@@ -423,6 +436,9 @@ parse(struct bench *b, int argc, char **argv)
 			break;
 		case 'o':
 			b->only = optarg;
+			break;
+		case 'n':
+			b->names = (unsigned)atoi(optarg);
 			break;
 		default:
 			return usage();

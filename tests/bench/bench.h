@@ -27,6 +27,7 @@ struct bench_op {
 	const char *file;	/* name of file number %u, or NULL */
 	uint32_t io;		/* bytes of READ or WRITE */
 	bool missing;		/* ENOENT is right */
+	bool fresh;		/* another name each time */
 	bool entries;		/* count entries, not requests */
 	/* One cycle as bare system calls in directory `dir`; how many requests
 	 * (entries) that was. */

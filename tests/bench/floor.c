@@ -56,6 +56,17 @@ floor_lookup(const struct bench_op *op, int dir)
 }
 
 static unsigned
+floor_new(const struct bench_op *op, int dir)
+{
+	static unsigned n;
+	char name[32];
+
+	(void)op;
+	snprintf(name, sizeof(name), "Floor%u", n++);
+	return stat_name(dir, name, 0);
+}
+
+static unsigned
 floor_open(const struct bench_op *op, int dir)
 {
 	char name[32];
@@ -134,6 +145,8 @@ const struct bench_op bench_ops[] = {
 	{ "getattr",			1, { FUSE_GETATTR }, .file = "f%u", .floor = floor_getattr },
 	{ "lookup, known file",		1, { FUSE_LOOKUP }, .file = "f%u", .floor = floor_lookup },
 	{ "lookup, no such file",	1, { FUSE_LOOKUP }, .file = "none%u", .missing = true, .floor = floor_lookup },
+	{ "lookup, new name",		1, { FUSE_LOOKUP }, .file = "New%u", .missing = true, .fresh = true, .floor = floor_new },
+	{ "lookup, other case",		1, { FUSE_LOOKUP }, .file = "F%u", .missing = true, .floor = floor_lookup },
 	{ "open, release",		2, { FUSE_OPEN, FUSE_RELEASE }, .file = "f%u", .floor = floor_open },
 	{ "create, release, unlink",	3, { FUSE_CREATE, FUSE_RELEASE, FUSE_UNLINK }, .floor = floor_create },
 	{ "read 4 KiB",			1, { FUSE_READ }, .io = 4096, .floor = floor_io },

@@ -117,7 +117,8 @@ send_lookup(struct bench_client *c, struct slot *s, const struct bench_op *op)
 	char name[32];
 
 	s->file = next_random(s) % BENCH_FILES;
-	snprintf(name, sizeof(name), op->file, s->file);
+	snprintf(name, sizeof(name), op->file,
+		 op->fresh ? (unsigned)c->created++ : s->file);
 	bench_begin(c, s, FUSE_LOOKUP, FUSE_ROOT_ID);
 	bench_add_name(s, name);
 	return bench_submit(c, s, 0, sizeof(struct fuse_entry_out), 0);

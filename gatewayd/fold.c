@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a share with casefold needs besides requests: the work that casefold/
+ * has in the background, what it tells, and what an admin asks of it.
+ *
+ * One task at a time, on a pool thread, because all of it may wait for a disk;
+ * the control thread says what is next.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "gatewayd/gw.h"
+
+enum {
+	WORK = 1 << 0,
+	CHECK = 1 << 1,
+	REBUILD = 1 << 2,
+	CLOSE = 1 << 3,
+};
+
+/* Of a struct share; the control thread's, but for what the task has. */
+struct fold {
+	struct share *share;
+	struct cf_share *cf;
+	char tag[CONF_TAG_MAX + 1];
+	struct gw_msg work;	/* any thread: there is something to do */
+	struct gw_msg done;	/* pool thread: the task has ended */
+	struct event *timer;	/* more work by then */
+	unsigned wanted;
+	bool running;
+	bool closing;
+	time_t checked;
+	struct cf_check result;
+
+	/* While it runs, the task's. */
+	struct pool_task task;
+	unsigned doing;
+	const char *path;
+	int next_ms, err;
+	struct cf_check check;
+};
+
+/* ---- on the pool thread ---- */
+
+static void
+do_check(struct fold *f)
+{
+	int fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	f->err = cf_share_check(f->cf, fd, &f->check);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void
+run_task(struct pool_task *task)
+{
+	struct fold *f = (struct fold *)((char *)task -
+					 offsetof(struct fold, task));
+
+	f->err = 0;
+	f->next_ms = -1;
+	if (f->doing & (CHECK | REBUILD))
+		cf_share_open(f->cf);
+	if (f->doing & REBUILD)
+		f->err = cf_share_rebuild(f->cf);
+	if (f->doing & CHECK)
+		do_check(f);
+	if (f->doing & WORK)
+		f->next_ms = cf_share_work(f->cf);
+	if (f->doing & CLOSE)
+		cf_share_free(f->cf);
+	gw_post(f->share->gw, &f->done);
+}
+
+/* ---- on the control thread ---- */
+
+static void
+run_next(struct fold *f)
+{
+	if (f->running || !f->wanted)
+		return;
+	f->running = true;
+	f->doing = f->wanted;
+	f->wanted = 0;
+	f->path = f->share->conf->path;
+	pool_run(f->share->gw->pool, &f->task);
+}
+
+static void
+want(struct fold *f, unsigned what)
+{
+	f->wanted |= what;
+	run_next(f);
+}
+
+static void
+on_work(struct gw *gw, struct gw_msg *msg)
+{
+	struct fold *f = (struct fold *)((char *)msg -
+					 offsetof(struct fold, work));
+
+	(void)gw;
+	if (!f->closing)
+		want(f, WORK);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	want(arg, WORK);
+}
+
+static void
+print_check(const struct cf_check *k, char *buf, size_t size)
+{
+	snprintf(buf, size, "directories=%llu names=%llu missing=%llu "
+		 "skipped=%llu db_directories=%llu db_names=%llu "
+		 "db_damaged=%llu", (unsigned long long)k->directories,
+		 (unsigned long long)k->names, (unsigned long long)k->missing,
+		 (unsigned long long)k->skipped,
+		 (unsigned long long)k->db_directories,
+		 (unsigned long long)k->db_names,
+		 (unsigned long long)k->db_damaged);
+}
+
+static void
+say_checked(struct fold *f)
+{
+	char text[256];
+
+	f->checked = time(NULL);
+	f->result = f->check;
+	print_check(&f->result, text, sizeof(text));
+	if (f->result.missing || f->result.db_damaged)
+		log_warn("%s: casefold check %s", f->tag, text);
+	else
+		log_info("%s: casefold check %s", f->tag, text);
+}
+
+static void
+drop(struct fold *f)
+{
+	struct gw *gw = f->share->gw;
+
+	gw_unpost(gw, &f->work);
+	gw_unpost(gw, &f->done);
+	if (f->timer)
+		event_free(f->timer);
+	f->share->fold = NULL;
+	free(f);
+}
+
+static void
+say_done(struct fold *f)
+{
+	if ((f->doing & REBUILD) && f->err)
+		log_warn("%s: casefold rebuild: %s", f->tag, strerror(-f->err));
+	else if (f->doing & REBUILD)
+		log_info("%s: casefold rebuild: done", f->tag);
+	if (f->doing & CHECK)
+		say_checked(f);
+}
+
+static void
+on_done(struct gw *gw, struct gw_msg *msg)
+{
+	struct fold *f = (struct fold *)((char *)msg -
+					 offsetof(struct fold, done));
+	struct timeval tv = {
+		.tv_sec = f->next_ms / 1000,
+		.tv_usec = f->next_ms % 1000 * 1000,
+	};
+
+	f->running = false;
+	say_done(f);
+	if (f->doing & CLOSE) {
+		drop(f);
+		gw_check_stopped(gw);
+		return;
+	}
+	if (f->next_ms >= 0 && !f->closing)
+		evtimer_add(f->timer, &tv);
+	run_next(f);
+}
+
+/* ---- what casefold/ tells, from any thread ---- */
+
+static void
+on_collision(void *arg, const char *name, const char *other)
+{
+	struct fold *f = arg;
+
+	log_warn("%s: two names differ only in case: \"%.200s\" and "
+		 "\"%.200s\"", f->tag, name, other);
+}
+
+static void
+on_cache(void *arg, const char *why)
+{
+	struct fold *f = arg;
+
+	log_warn("%s: %s", f->tag, why);
+}
+
+static void
+on_needed(void *arg)
+{
+	struct fold *f = arg;
+
+	gw_post(f->share->gw, &f->work);
+}
+
+/* ---- a share's life ---- */
+
+/* cache_dir and what is above it; the share's own is made when it is used. */
+static void
+make_dirs(const char *path)
+{
+	char *dir = strdup(path);
+
+	for (char *p = dir; p && (p = strchr(p + 1, '/'));) {
+		*p = '\0';
+		mkdir(dir, 0755);
+		*p = '/';
+	}
+	if (dir && mkdir(dir, 0700) && errno != EEXIST)
+		log_warn("cache_dir %s: %s", dir, strerror(errno));
+	free(dir);
+}
+
+static char *
+own_dir(struct share *share)
+{
+	const char *top = share->gw->cache_dir;
+	char *enc = conf_tag_encode(share->conf->tag), *dir;
+
+	if (!enc || asprintf(&dir, "%s/%s", top, enc) < 0)
+		dir = NULL;
+	free(enc);
+	return dir;
+}
+
+static int
+new_cf(struct fold *f)
+{
+	const struct conf_share *c = f->share->conf;
+	struct cf_calls calls = { on_collision, on_cache, on_needed, f };
+	struct cf_settings set;
+	char *dir = NULL;
+	int err;
+
+	cf_settings_init(&set, c->casefold == CONF_CASEFOLD_ASCII ? CF_ASCII :
+								     CF_NT);
+	set.tag = c->tag;
+	set.ram_max = c->casefold_memory;
+	set.db_max = c->casefold_disk;
+	if (c->casefold_disk) {
+		dir = own_dir(f->share);
+		if (!dir)
+			return -ENOMEM;
+		make_dirs(f->share->gw->cache_dir);
+		set.cache_dir = dir;
+	}
+	err = cf_share_new(&set, &calls, &f->cf);
+	free(dir);
+	return err;
+}
+
+int
+fold_new(struct share *share)
+{
+	struct fold *f;
+	int err;
+
+	if (share->conf->casefold == CONF_CASEFOLD_NO)
+		return 0;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->share = share;
+	f->work.run = on_work;
+	f->done.run = on_done;
+	f->task.run = run_task;
+	snprintf(f->tag, sizeof(f->tag), "%s", share->conf->tag);
+	f->timer = evtimer_new(share->gw->base, on_timer, f);
+	err = f->timer ? new_cf(f) : -ENOMEM;
+	share->fold = f;
+	if (err)
+		drop(f);
+	else
+		fs_share_fold(share->fs, f->cf);
+	return err;
+}
+
+/* A share that was never served. */
+void
+fold_discard(struct share *share)
+{
+	if (!share->fold)
+		return;
+	cf_share_free(share->fold->cf);
+	drop(share->fold);
+}
+
+bool
+fold_close(struct share *share)
+{
+	struct fold *f = share->fold;
+
+	if (!f)
+		return true;
+	if (!f->closing) {
+		fold_counters(share, &share->tag->fold_past);
+		f->closing = true;
+		evtimer_del(f->timer);
+		want(f, CLOSE);
+	}
+	return false;
+}
+
+void
+fold_counters(struct share *share, struct cf_stats *sum)
+{
+	struct cf_stats now;
+
+	if (!share->fold || share->fold->closing)
+		return;
+	cf_share_stats(share->fold->cf, &now);
+#define ADD(name, help) sum->name += now.name;
+	CF_STATS(ADD)
+#undef ADD
+}
+
+void
+fold_info(struct share *share, struct cf_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	if (share->fold && !share->fold->closing)
+		cf_share_info(share->fold->cf, info);
+}
+
+/* ---- as text, and as asked for ---- */
+
+static void
+show_check(struct fold *f, struct evbuffer *out)
+{
+	char when[32], text[256];
+	struct tm tm;
+
+	if ((f->wanted | (f->running ? f->doing : 0)) & CHECK)
+		evbuffer_add_printf(out, "check running\n");
+	if (!f->checked)
+		return;
+	gmtime_r(&f->checked, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	print_check(&f->result, text, sizeof(text));
+	evbuffer_add_printf(out, "checked %s %s\n", when, text);
+}
+
+void
+fold_show(struct share *share, struct evbuffer *out)
+{
+	static const char *const modes[] = {
+		[CONF_CASEFOLD_NO] = "no",
+		[CONF_CASEFOLD_NT] = "nt",
+		[CONF_CASEFOLD_ASCII] = "ascii",
+	};
+	struct cf_info i;
+
+	evbuffer_add_printf(out, "casefold %s\n",
+			    modes[share->conf->casefold]);
+	if (!share->fold || share->fold->closing)
+		return;
+	fold_info(share, &i);
+	evbuffer_add_printf(out, "directories %llu\nmemory %llu\n"
+			    "watches %llu\ndatabase %s\n"
+			    "database_bytes %llu\n",
+			    (unsigned long long)i.directories,
+			    (unsigned long long)i.memory,
+			    (unsigned long long)i.watches,
+			    i.db ? "yes" : "no",
+			    (unsigned long long)i.db_bytes);
+	show_check(share->fold, out);
+}
+
+int
+fold_word(struct share *share, const char *word, char *why, size_t size)
+{
+	static const struct {
+		const char *name;
+		unsigned what;
+	} words[] = { { "check", CHECK }, { "rebuild", REBUILD } };
+	struct fold *f = share->fold;
+
+	if (!f || f->closing) {
+		snprintf(why, size, "casefold is off in this share");
+		return -EOPNOTSUPP;
+	}
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!strcmp(word, words[i].name)) {
+			want(f, words[i].what);
+			return 0;
+		}
+	}
+	snprintf(why, size, "casefold takes check or rebuild");
+	return -EINVAL;
+}

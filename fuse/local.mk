@@ -8,6 +8,7 @@ fuse_libfuse_a_SOURCES = \
 	fuse/dir.c \
 	fuse/file.c \
 	fuse/fold.c \
+	fuse/fold.h \
 	fuse/fs.h \
 	fuse/fuse.h \
 	fuse/handle.c \

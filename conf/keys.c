@@ -85,6 +85,13 @@ static const struct conf_choice handles[] = {
 	{ NULL, 0 },
 };
 
+static const struct conf_choice autos[] = {
+	{ "auto", CONF_AUTO },
+	{ "yes", CONF_AUTO_YES },
+	{ "no", CONF_AUTO_NO },
+	{ NULL, 0 },
+};
+
 static const struct conf_choice casefolds[] = {
 	{ "no", CONF_CASEFOLD_NO },
 	{ "off", CONF_CASEFOLD_NO },
@@ -265,6 +272,39 @@ const struct conf_key conf_keys[] = {
 	  .def = "prefer", .reload = CONF_NEXT,
 	  .help = "Reopen files by file handle instead of keeping them open: never, "
 		  "where possible, or refuse to serve without." },
+	{ .name = "writeback", SHARE, BOOL(conf_share, writeback),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "The guest may keep back what it writes and write it later.  Only "
+		  "with cache = auto or always, and only when nobody else changes "
+		  "the files." },
+	{ .name = "allow_direct_io", .alias = { "direct_io" }, SHARE,
+	  BOOL(conf_share, allow_direct_io), .def = "no", .reload = CONF_LIVE,
+	  .help = "A guest's O_DIRECT goes past the host's cache, too." },
+	{ .name = "allow_mmap", SHARE, BOOL(conf_share, allow_mmap),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "Shared memory maps of files with cache = never or metadata "
+		  "(guests since Linux 6.6)." },
+	{ .name = "preserve_noatime", SHARE, BOOL(conf_share, preserve_noatime),
+	  .def = "no", .reload = CONF_LIVE,
+	  .help = "A guest's O_NOATIME holds on the host, too." },
+	{ .name = "readdirplus", SHARE, CHOICE(conf_share, readdirplus, autos),
+	  .def = "auto", .reload = CONF_NEXT,
+	  .help = "Attributes together with the names of a directory: when they are "
+		  "likely to be wanted (but not with cache = never), always, or "
+		  "never." },
+	{ .name = "announce_submounts", SHARE,
+	  BOOL(conf_share, announce_submounts), .def = "yes",
+	  .reload = CONF_NEXT,
+	  .help = "File systems mounted below the directory are such in the guest, "
+		  "too; then equal inode numbers cannot be mistaken." },
+	{ .name = "crossmnt", SHARE, BOOL(conf_share, crossmnt),
+	  .def = "yes", .reload = CONF_LIVE,
+	  .help = "no = file systems mounted below the directory are not entered." },
+	{ .name = "killpriv_v2", SHARE, CHOICE(conf_share, killpriv_v2, autos),
+	  .def = "auto", .reload = CONF_NEXT,
+	  .help = "The daemon clears set-uid and set-gid bits of files that are "
+		  "changed, which spares the guest a look before each write; auto = "
+		  "where the daemon is privileged and the directory local." },
 	{ .name = "casefold", SHARE, CHOICE(conf_share, casefold, casefolds),
 	  .def = "no", .reload = CONF_NEXT,
 	  .help = "Do names match ignoring case: nt = as Windows compares them, "
@@ -284,7 +324,8 @@ const struct conf_key conf_keys[] = {
 		  "directory: Wine then knows that names match ignoring case." },
 	{ .name = "xattr", SHARE, BOOL(conf_share, xattr),
 	  .def = "no", .reload = CONF_NEXT,
-	  .help = "Extended attributes; xattrmap and posix_acl imply it." },
+	  .help = "Extended attributes; xattrmap, posix_acl and security_label imply "
+		  "it." },
 	{ .name = "xattrmap", SHARE, RULES(conf_share, xattrmap),
 	  .def = "", .reload = CONF_NEXT,
 	  .help = "Other names on the host for the guest's extended attributes, in "
@@ -296,6 +337,11 @@ const struct conf_key conf_keys[] = {
 	  .def = "never", .reload = CONF_NEXT,
 	  .help = "Access control lists: never, with guests that know them, or "
 		  "refuse guests that do not." },
+	{ .name = "security_label", SHARE,
+	  CHOICE(conf_share, security_label, whens),
+	  .def = "never", .reload = CONF_NEXT,
+	  .help = "New files get the label of the guest's security module: never, "
+		  "with guests that send it, or refuse guests that do not." },
 	{ .name = "locks", SHARE, CHOICE(conf_share, locks, locks),
 	  .def = "local", .reload = CONF_NEXT,
 	  .help = "File locks of a guest: local = they hold within the guest; remote "

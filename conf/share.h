@@ -41,6 +41,13 @@ enum conf_handles {
 	CONF_HANDLES_MANDATORY,
 };
 
+/* readdirplus =, killpriv_v2 = */
+enum conf_auto {
+	CONF_AUTO,
+	CONF_AUTO_YES,
+	CONF_AUTO_NO,
+};
+
 /* casefold = : do names match ignoring case */
 enum conf_casefold {
 	CONF_CASEFOLD_NO,
@@ -60,7 +67,7 @@ struct conf_list {
 	size_t n;
 };
 
-/* posix_acl = */
+/* posix_acl =, security_label = */
 enum conf_when {
 	CONF_WHEN_NEVER,
 	CONF_WHEN_AUTO,		/* with guests that offer it */
@@ -129,10 +136,19 @@ struct conf_share {
 	unsigned inline_io;	/* enum conf_inline; the key is "inline" */
 	unsigned inode_file_handles;	/* enum conf_handles */
 
+	bool writeback;
+	bool allow_direct_io;
+	bool allow_mmap;	/* without a cache */
+	bool preserve_noatime;
+	bool announce_submounts;
+	bool crossmnt;
+	unsigned readdirplus;	/* enum conf_auto */
+	unsigned killpriv_v2;	/* enum conf_auto */
 	bool xattr;		/* or any of the keys that need it */
 	struct conf_list xattrmap;	/* as written */
 	struct conf_rules xattr_rules;	/* the same, read */
 	unsigned posix_acl;	/* enum conf_when */
+	unsigned security_label;	/* enum conf_when */
 	unsigned casefold;	/* enum conf_casefold */
 	uint64_t casefold_memory;	/* bytes of names in memory */
 	uint64_t casefold_disk;	/* bytes of cache.db; 0 = there is none */

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -18,7 +19,86 @@ enum { COPY_MAX = 1 << 30 };	/* COPY_FILE_RANGE answers in 32 bits */
 static bool
 is_sync(const struct fs_handle *h)
 {
-	return h->flags & (O_SYNC | O_DSYNC);
+	return h->flags & (O_SYNC | O_DSYNC | O_DIRECT);
+}
+
+/* ------------------------------------------------------------------ */
+/* O_DIRECT.  What a job of the worker pool holds is not aligned, and guest
+ * memory need not be. */
+
+enum { ALIGN = 4096 };
+
+static void *
+aligned(size_t size)
+{
+	return aligned_alloc(ALIGN, (size + ALIGN) / ALIGN * ALIGN);
+}
+
+/* Until full or the end of the file. */
+static ssize_t
+read_direct(struct fs_ctx *c, uint64_t offset, size_t size)
+{
+	size_t done = 0;
+	char *buf = aligned(size);
+	ssize_t n = 0;
+
+	if (!buf)
+		return -ENOMEM;
+	while (done < size) {
+		n = pread(c->fh->fd, buf + done, size - done,
+			  (off_t)(offset + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+		if (done % 512)		/* the end of the file */
+			break;
+	}
+	if (n < 0 && !done)
+		n = -errno;
+	else
+		n = (ssize_t)fs_iov_write(c->req->out, c->req->nout,
+					  sizeof(struct fuse_out_header), buf,
+					  done);
+	free(buf);
+	return n;
+}
+
+/* The end of a file that the guest wrote through its cache: not a whole
+ * block. */
+static ssize_t
+write_rest(struct fs_ctx *c, const char *buf, size_t size, off_t offset)
+{
+	int fd = fs_open_proc(c->share, c->fh->fd,
+			      (c->fh->flags & ~O_DIRECT) & ~O_TRUNC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = pwrite(fd, buf, size, offset);
+	close(fd);
+	return n;
+}
+
+static ssize_t
+write_direct(struct fs_ctx *c, uint64_t offset, size_t size, uint32_t flags)
+{
+	size_t head = sizeof(c->h) + sizeof(struct fuse_write_in);
+	char *buf = aligned(size);
+	ssize_t n;
+
+	if (!buf)
+		return -ENOMEM;
+	size = fs_iov_read(c->req->in, c->req->nin, head, buf, size);
+	do {
+		n = pwrite(c->fh->fd, buf, size, (off_t)offset);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EINVAL && (flags & FUSE_WRITE_CACHE))
+		n = write_rest(c, buf, size, (off_t)offset);
+	n = n < 0 ? -errno : n;
+	free(buf);
+	return n;
 }
 
 /* ------------------------------------------------------------------ */
@@ -69,6 +149,14 @@ fs_op_read(struct fs_ctx *c, const void *arg, void *out)
 		return flags;
 	if (in->offset > INT64_MAX - size)
 		return -EINVAL;
+	if (c->fh->flags & O_DIRECT) {
+		ssize_t n = fs_disk_defers(c, m) ? FS_DEFER :
+			    read_direct(c, in->offset, size);
+
+		if (n > 0)
+			fs_count(&c->req->counters->read_bytes, (size_t)n);
+		return n;
+	}
 	while (done < size) {
 		ssize_t n = read_some(c, in->offset, done, size, flags);
 
@@ -143,7 +231,15 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 	err = fs_cred_self(&c->t->cred, kills(c, in->write_flags));
 	if (err)
 		return err;
-	while (done < in->size) {
+	if (c->fh->flags & O_DIRECT) {
+		ssize_t n = write_direct(c, in->offset, in->size,
+					 in->write_flags);
+
+		if (n < 0)
+			return n;
+		done = (size_t)n;
+	}
+	while (done < in->size && !(c->fh->flags & O_DIRECT)) {
 		ssize_t n = write_some(c, in->offset, done, in->size,
 				       write_flags(c->fh, in->write_flags));
 
@@ -202,6 +298,11 @@ fs_op_lseek(struct fs_ctx *c, const void *arg, void *reply)
 	struct fuse_lseek_out *out = reply;
 	off_t at;
 
+	/* Linux does not write back what it holds before it asks: data would
+	 * be taken for a hole, and lost in copies.  Without us it takes the
+	 * whole file for data. */
+	if (fs_session_has(c->s, FUSE_WRITEBACK_CACHE))
+		return -ENOSYS;
 	if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE)
 		return -EINVAL;
 	at = lseek(c->fh->fd, (off_t)in->offset, (int)in->whence);

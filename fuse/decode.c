@@ -27,7 +27,7 @@ take_string(char **p, char *end, const char **string, size_t *len)
 }
 
 static int
-take_name(char **p, char *end, bool dots, const char **name)
+take_name(char **p, char *end, unsigned flags, const char **name)
 {
 	size_t len;
 	int err = take_string(p, end, name, &len);
@@ -38,9 +38,9 @@ take_name(char **p, char *end, bool dots, const char **name)
 	if (len > NAME_MAX)
 		return -ENAMETOOLONG;
 	if (memchr(s, '/', len))
-		return -EINVAL;
+		return len == 1 && (flags & FS_NAMELESS) ? 0 : -EINVAL;
 	if (s[0] == '.' && (len == 1 || (len == 2 && s[1] == '.')))
-		return dots ? 0 : -EINVAL;
+		return flags & FS_DOTS ? 0 : -EINVAL;
 	return 0;
 }
 
@@ -67,9 +67,9 @@ take_target(char **p, char *end, const char **target)
 	return len < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* The names of the row's kind, filling [p, end) to the last byte. */
+/* The names of the row's kind, from p on. */
 static int
-take_names(struct fs_ctx *c, char *p, char *end)
+take_names(struct fs_ctx *c, char *p, char *end, char **after)
 {
 	unsigned flags = c->op->flags;
 	int err;
@@ -77,13 +77,35 @@ take_names(struct fs_ctx *c, char *p, char *end)
 	if (flags & FS_XNAME)
 		err = take_xname(&p, end, &c->name);
 	else
-		err = take_name(&p, end, flags & FS_DOTS, &c->name);
+		err = take_name(&p, end, flags, &c->name);
 
 	if (!err && (flags & FS_NAME2))
-		err = take_name(&p, end, false, &c->name2);
+		err = take_name(&p, end, 0, &c->name2);
 	if (!err && (flags & FS_PATH))
 		err = take_target(&p, end, &c->name2);
-	return !err && p != end ? -EINVAL : err;
+	*after = p;
+	return err;
+}
+
+/*
+ * Where the extensions begin that stand behind the names.  Before 7.38 the
+ * header does not tell their size: then a label is all that is left.  Without
+ * an extension agreed on the header's field is padding, with garbage by
+ * Windows.
+ */
+static int
+find_extensions(struct fs_ctx *c, size_t left, size_t *size)
+{
+	*size = 0;
+	if (atomic_load_explicit(&c->s->minor, memory_order_relaxed) < 38) {
+		if (fs_session_has(c->s, FUSE_SECURITY_CTX) &&
+		    (c->op->flags & FS_CALLER))
+			*size = left;
+	} else if (fs_session_has(c->s, FUSE_CREATE_SUPP_GROUP) ||
+		   fs_session_has(c->s, FUSE_SECURITY_CTX)) {
+		*size = c->h.total_extlen * sizeof(uint64_t);
+	}
+	return *size == left ? 0 : -EINVAL;
 }
 
 /* The caller's groups out of an extension. */
@@ -103,6 +125,31 @@ take_groups(struct fs_ctx *c, const char *p, size_t size)
 	return 0;
 }
 
+/* The label of what is made; a guest has at most one security module that
+ * sends any. */
+static int
+take_label(struct fs_ctx *c, const char *p, size_t size, uint32_t n)
+{
+	struct fuse_secctx ctx;
+	const char *nul;
+
+	if (!n)
+		return 0;
+	if (size < sizeof(ctx))
+		return -EINVAL;
+	memcpy(&ctx, p, sizeof(ctx));
+	p += sizeof(ctx);
+	size -= sizeof(ctx);
+	nul = memchr(p, 0, size);
+	if (!nul || nul == p || nul - p > XATTR_NAME_MAX ||
+	    ctx.size > size - (size_t)(nul + 1 - p))
+		return -EINVAL;
+	c->label_name = p;
+	c->label = nul + 1;
+	c->label_size = ctx.size;
+	return 0;
+}
+
 static int
 take_extensions(struct fs_ctx *c, const char *p, size_t left)
 {
@@ -116,7 +163,10 @@ take_extensions(struct fs_ctx *c, const char *p, size_t left)
 		if (ext.size < sizeof(ext) || ext.size > left ||
 		    ext.size % sizeof(uint64_t))
 			return -EINVAL;
-		if (ext.type == FS_EXT_GROUPS)
+		if (ext.type < FS_EXT_GROUPS)
+			err = take_label(c, p + sizeof(ext),
+					 ext.size - sizeof(ext), ext.type);
+		else if (ext.type == FS_EXT_GROUPS)
 			err = take_groups(c, p + sizeof(ext),
 					  ext.size - sizeof(ext));
 		if (err)
@@ -170,7 +220,7 @@ fs_decode(struct fs_ctx *c)
 	const struct fs_op *op = c->op;
 	bool named = op->flags & (FS_NAME | FS_NAME2 | FS_XNAME);
 	size_t n = op->flags & FS_DATA ? op->in : c->in_len, ext = 0;
-	char *in = c->t->in;
+	char *in = c->t->in, *p;
 	int err;
 
 	if (c->in_len < op->in)
@@ -186,11 +236,8 @@ fs_decode(struct fs_ctx *c)
 	memset(in + n, 0, 256);
 	if (!named)
 		return 0;
-	/* Without this flag the field is padding, with garbage by Windows. */
-	if (fs_session_has(c->s, FUSE_CREATE_SUPP_GROUP))
-		ext = c->h.total_extlen * sizeof(uint64_t);
-	if (ext > n - op->in)
-		return -EINVAL;
-	err = take_names(c, in + op->in, in + n - ext);
-	return err ? err : take_extensions(c, in + n - ext, ext);
+	err = take_names(c, in + op->in, in + n, &p);
+	if (!err)
+		err = find_extensions(c, (size_t)(in + n - p), &ext);
+	return err ? err : take_extensions(c, p, ext);
 }

@@ -12,8 +12,8 @@
 
 #include "fuse/fold.h"
 
-/* What a guest may ask of open(2).  O_DIRECT has its own key, later; the other
- * flags mean nothing here or different things on different machines. */
+/* What a guest may ask of open(2); the other flags mean nothing here or
+ * different things on different machines. */
 #define OPEN_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_DSYNC | O_SYNC)
 
 enum {
@@ -22,10 +22,25 @@ enum {
 };
 
 static int
-clean_flags(uint32_t flags)
+clean_flags(struct fs_ctx *c, uint32_t asked)
 {
+	const struct conf_share *set = c->share->set;
+	int flags = OPEN_FLAGS;
+
+	if (set->allow_direct_io)
+		flags |= O_DIRECT;
+	if (set->preserve_noatime)
+		flags |= O_NOATIME;
+	flags &= (int)asked;
+	/* A guest that writes later reads around what it writes, and knows
+	 * itself where the end is. */
+	if (fs_session_has(c->s, FUSE_WRITEBACK_CACHE)) {
+		flags &= ~O_APPEND;
+		if ((flags & O_ACCMODE) == O_WRONLY)
+			flags = (flags & ~O_ACCMODE) | O_RDWR;
+	}
 	/* O_NONBLOCK: a lease of a host process must not hold us up. */
-	return ((int)flags & OPEN_FLAGS) | O_NONBLOCK;
+	return flags | O_NONBLOCK;
 }
 
 static bool
@@ -85,6 +100,11 @@ open_node(struct fs_ctx *c, struct fs_node *n, int *flags)
 	fd = fs_node_open(c, n, *flags & ~O_APPEND);
 	if (fd == -EPERM && (*flags & O_APPEND))	/* chattr +a */
 		fd = fs_node_open(c, n, *flags);
+	/* The guest has checked who may ask for it. */
+	if (fd == -EPERM && (*flags & O_NOATIME)) {
+		*flags &= ~O_NOATIME;
+		fd = fs_node_open(c, n, *flags);
+	}
 	if (fd == -EACCES && fs_is_windows(c->s) && !writes(*flags)) {
 		*flags = O_PATH;
 		fd = fs_node_open(c, n, O_PATH);
@@ -96,7 +116,7 @@ ssize_t
 fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_open_in *in = arg;
-	int flags = clean_flags(in->flags), fd, err;
+	int flags = clean_flags(c, in->flags), fd, err;
 	struct fs_handle *h;
 
 	if (writes(flags) && c->share->set->readonly)
@@ -171,7 +191,9 @@ create_new(struct fs_ctx *c, struct fs_making *m, int flags, mode_t mode,
 	err = fs_make_end(c, m, err);
 	if (err)
 		return err;
-	err = fs_walk_fd(c, fd, stx, n);
+	err = fs_set_label(c, fd);
+	if (!err)
+		err = fs_walk_fd(c, fd, stx, n);
 	if (err) {
 		close(fd);
 		unlinkat(c->fd, c->name, 0);
@@ -220,7 +242,7 @@ ssize_t
 fs_op_create(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
-	int flags = clean_flags(in->flags), fd, err;
+	int flags = clean_flags(c, in->flags), fd, err;
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
@@ -241,7 +263,7 @@ ssize_t
 fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
-	int flags = clean_flags(in->flags) & ~O_TRUNC, fd, err;
+	int flags = clean_flags(c, in->flags) & ~O_TRUNC, fd, err;
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
@@ -253,7 +275,9 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 	/* O_EXCL: it can never be linked. */
 	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
 				(int)(in->flags & O_EXCL), in->mode & 07777);
-	err = fd < 0 ? -errno : fs_walk_fd(c, fd, &stx, &n);
+	err = fd < 0 ? -errno : fs_set_label(c, fd);
+	if (!err)
+		err = fs_walk_fd(c, fd, &stx, &n);
 	if (err) {
 		if (fd >= 0)
 			close(fd);

@@ -378,6 +378,7 @@ enum {
 	FS_DATA = 1 << 15,	/* what follows the fixed part stays in place */
 	FS_DOTS = 1 << 16,	/* "." and ".." are names */
 	FS_XNAME = 1 << 17,	/* one attribute's name: may hold '/' */
+	FS_NAMELESS = 1 << 18,	/* "/" is a name: Linux's for what has none */
 };
 
 struct fs_op {
@@ -402,6 +403,8 @@ struct fs_ctx {
 	size_t in_len;		/* bytes after the header, copied or not */
 	const char *name, *name2;
 	size_t value_at;		/* FS_VALUE: where, after the header */
+	const char *label_name, *label;	/* of what is made, or NULL */
+	size_t label_size;
 	uint32_t ngroups, groups[FS_GROUPS_MAX];
 
 	struct fs_node *node, *node2;	/* each with a reference */
@@ -530,6 +533,8 @@ ssize_t fs_op_setxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_getxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_listxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_removexattr(struct fs_ctx *c, const void *in, void *out);
+/* Give what was just made and is open as `fd` the guest's label. */
+int fs_set_label(struct fs_ctx *c, int fd);
 bool fs_has_xattr(const struct conf_share *set);
 /* What the host calls the guest's attribute `name`: that itself or buf. */
 int fs_xattr_name(const struct conf_share *set, const char *name,
@@ -539,6 +544,9 @@ int fs_xattr_name(const struct conf_share *set, const char *name,
 const char *fs_xattr_shown(const struct conf_share *set, const char *name);
 /* Is security.capability something else on the host? */
 bool fs_xattr_moves_caps(const struct conf_share *set);
+
+/* ioctl.c */
+ssize_t fs_op_ioctl(struct fs_ctx *c, const void *in, void *out);
 
 /* windows.c: what a Windows guest needs otherwise. */
 int fs_win_error(int err);		/* -errno as its client numbers it */
@@ -575,6 +583,7 @@ void fs_show_fh(struct fs_text *t, const void *in);
 void fs_show_forget(struct fs_text *t, const void *in);
 void fs_show_fsync(struct fs_text *t, const void *in);
 void fs_show_getattr(struct fs_text *t, const void *in);
+void fs_show_ioctl(struct fs_text *t, const void *in);
 void fs_show_init(struct fs_text *t, const void *in);
 void fs_show_link(struct fs_text *t, const void *in);
 void fs_show_lseek(struct fs_text *t, const void *in);

@@ -21,7 +21,17 @@ always(const struct fs_share *share)
 static bool
 readdirplus(const struct fs_share *share)
 {
-	return share->set->cache != CONF_CACHE_NEVER;
+	const struct conf_share *set = share->set;
+
+	if (set->readdirplus != CONF_AUTO)
+		return set->readdirplus == CONF_AUTO_YES;
+	return set->cache != CONF_CACHE_NEVER;
+}
+
+static bool
+readdirplus_auto(const struct fs_share *share)
+{
+	return share->set->readdirplus == CONF_AUTO && readdirplus(share);
 }
 
 /* We must be able to drop CAP_FSETID.  A guest that relies on us expects
@@ -30,7 +40,45 @@ readdirplus(const struct fs_share *share)
 static bool
 killpriv(const struct fs_share *share)
 {
-	return share->privileged && !fs_xattr_moves_caps(share->set);
+	const struct conf_share *set = share->set;
+
+	if (set->killpriv_v2 == CONF_AUTO_NO || fs_xattr_moves_caps(set))
+		return false;
+	return set->killpriv_v2 == CONF_AUTO_YES ||
+	       (share->privileged &&
+		!(share->root_mount->flags & FS_MOUNT_REMOTE));
+}
+
+/* Does the guest keep file data at all? */
+static bool
+caches(const struct fs_share *share)
+{
+	return share->set->cache == CONF_CACHE_AUTO ||
+	       share->set->cache == CONF_CACHE_ALWAYS;
+}
+
+static bool
+writeback(const struct fs_share *share)
+{
+	return share->set->writeback && caches(share);
+}
+
+static bool
+direct_mmap(const struct fs_share *share)
+{
+	return share->set->allow_mmap && !caches(share);
+}
+
+static bool
+submounts(const struct fs_share *share)
+{
+	return share->set->announce_submounts;
+}
+
+static bool
+security_label(const struct fs_share *share)
+{
+	return share->set->security_label != CONF_WHEN_NEVER;
 }
 
 static bool
@@ -60,16 +108,19 @@ static const struct {
 	{ FUSE_HAS_IOCTL_DIR,		always },
 	{ FUSE_AUTO_INVAL_DATA,		always },
 	{ FUSE_DO_READDIRPLUS,		readdirplus },
-	{ FUSE_READDIRPLUS_AUTO,	readdirplus },
+	{ FUSE_READDIRPLUS_AUTO,	readdirplus_auto },
 	{ FUSE_ASYNC_DIO,		always },
+	{ FUSE_WRITEBACK_CACHE,		writeback },
 	{ FUSE_PARALLEL_DIROPS,		always },
 	{ FUSE_POSIX_ACL,		posix_acl },
 	{ FUSE_MAX_PAGES,		always },
-	{ FUSE_SUBMOUNTS,		always },
+	{ FUSE_SUBMOUNTS,		submounts },
 	{ FUSE_HANDLE_KILLPRIV_V2,	killpriv },
 	{ FUSE_SETXATTR_EXT,		posix_acl },
 	{ FUSE_INIT_EXT,		always },
+	{ FUSE_SECURITY_CTX,		security_label },
 	{ FUSE_CREATE_SUPP_GROUP,	always },
+	{ FUSE_DIRECT_IO_ALLOW_MMAP,	direct_mmap },
 	{ FUSE_NO_EXPORT_SUPPORT,	always },
 	{ FUSE_ALLOW_IDMAP,		always },
 };
@@ -112,8 +163,12 @@ agree(const struct fs_share *share, uint64_t offered)
 static bool
 is_refused(const struct fs_share *share, uint64_t flags)
 {
-	return share->set->posix_acl == CONF_WHEN_ALWAYS &&
-	       !(flags & FUSE_POSIX_ACL);
+	const struct conf_share *set = share->set;
+
+	return (set->posix_acl == CONF_WHEN_ALWAYS &&
+		!(flags & FUSE_POSIX_ACL)) ||
+	       (set->security_label == CONF_WHEN_ALWAYS &&
+		!(flags & FUSE_SECURITY_CTX));
 }
 
 static bool

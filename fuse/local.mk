@@ -14,6 +14,7 @@ fuse_libfuse_a_SOURCES = \
 	fuse/handle.c \
 	fuse/init.c \
 	fuse/io.c \
+	fuse/ioctl.c \
 	fuse/lock.c \
 	fuse/lookup.c \
 	fuse/mount.c \
@@ -36,6 +37,7 @@ tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
 fuse_tests = tests/test-fuse-casefold \
+	tests/test-fuse-casefold-keys \
 	tests/test-fuse-cred \
 	tests/test-fuse-dir \
 	tests/test-fuse-file \
@@ -45,6 +47,7 @@ fuse_tests = tests/test-fuse-casefold \
 	tests/test-fuse-malformed \
 	tests/test-fuse-names \
 	tests/test-fuse-node \
+	tests/test-fuse-options \
 	tests/test-fuse-special \
 	tests/test-fuse-threads \
 	tests/test-fuse-windows \
@@ -52,7 +55,11 @@ fuse_tests = tests/test-fuse-casefold \
 	tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
-tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c
+tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c \
+	tests/casefold-fuse.h
+tests_test_fuse_casefold_keys_SOURCES = \
+	tests/test-fuse-casefold-keys.c tests/casefold-fuse.h
+tests_test_fuse_casefold_keys_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_casefold_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
 tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)
@@ -72,6 +79,8 @@ tests_test_fuse_names_SOURCES = tests/test-fuse-names.c
 tests_test_fuse_names_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_node_SOURCES = tests/test-fuse-node.c
 tests_test_fuse_node_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_options_SOURCES = tests/test-fuse-options.c
+tests_test_fuse_options_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c

@@ -38,6 +38,13 @@ fs_statx(const struct fs_ctx *c, int fd, const char *name, struct statx *stx)
 	return statx(fd, name, flags, WANTED, stx) < 0 ? -errno : 0;
 }
 
+/* crossmnt = no: what is mounted here is seen but not entered. */
+static bool
+is_closed(const struct fs_ctx *c, const struct fs_mount *m)
+{
+	return !c->share->set->crossmnt && m->id != c->share->root_mount->id;
+}
+
 static int
 find_mount(struct fs_ctx *c, const struct statx *stx, int fd,
 	   struct fs_mount **m)
@@ -65,6 +72,8 @@ add_path_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
 	err = fs_statx(c, fd, "", stx);
 	if (!err)
 		err = find_mount(c, stx, fd, &m);
+	if (!err && is_closed(c, m))
+		err = -EACCES;
 	if (err) {
 		close(fd);
 		return err;
@@ -106,6 +115,8 @@ fs_walk(struct fs_ctx *c, struct fs_node *dir, int dirfd, const char *name,
 		if (!c->may_block &&
 		    (!m || (m != dir->mount && fs_mount_defers(c, m))))
 			return FS_DEFER;
+		if (m && is_closed(c, m))
+			return -EACCES;
 		*node = m ? fs_node_find(c->s, m, stx) : NULL;
 		if (*node)
 			return 0;
@@ -178,6 +189,22 @@ fs_entry_fill(struct fs_ctx *c, const struct fs_node *n,
 		e->attr.flags |= FUSE_ATTR_SUBMOUNT;
 }
 
+/* What this request made is open through its node's fd for its label. */
+static int
+label(struct fs_ctx *c, struct fs_node *n)
+{
+	int fd, err;
+
+	if (!c->label)
+		return 0;
+	err = fs_node_pin(c, n, &fd);
+	if (err)
+		return err;
+	err = fs_set_label(c, fd);
+	fs_node_unpin(n);
+	return err;
+}
+
 ssize_t
 fs_reply_entry(struct fs_ctx *c, const char *name, struct fuse_entry_out *e)
 {
@@ -187,9 +214,15 @@ fs_reply_entry(struct fs_ctx *c, const char *name, struct fuse_entry_out *e)
 
 	if (err)
 		return err;
-	fs_entry_fill(c, n, &stx, e);
+	err = label(c, n);
+	if (err) {
+		unlinkat(c->fd, name, S_ISDIR(n->type) ? AT_REMOVEDIR : 0);
+		fs_node_forget(n, 1);
+	} else {
+		fs_entry_fill(c, n, &stx, e);
+	}
 	fs_node_put(n);
-	return sizeof(*e);
+	return err ? err : (ssize_t)sizeof(*e);
 }
 
 /* "." of any directory, ".." of the root: a directory outside the share is

@@ -57,6 +57,7 @@ static const struct fs_op fs_ops[FS_OPCODES] = {
 	[FUSE_ACCESS]       = { "ACCESS",      IN(access),     0,           FS_FD,                                     fs_op_access,       fs_show_access },
 	[FUSE_CREATE]       = { "CREATE",      IN(create),     OPENED,      MAKES,                                     fs_op_create,       fs_show_create },
 	[FUSE_INTERRUPT]    = { "INTERRUPT",   IN(interrupt),  0,           FS_NOREPLY | FS_NONODE | FS_EARLY,         NULL,               NULL },
+	[FUSE_IOCTL]        = { "IOCTL",       IN(ioctl),      OUT(ioctl),  FS_NONODE,                                 fs_op_ioctl,        fs_show_ioctl },
 	[FUSE_DESTROY]      = { "DESTROY",     0,              0,           FS_NONODE | FS_EARLY,                      fs_op_destroy,      NULL },
 	[FUSE_BATCH_FORGET] = { "BATCH_FORGET", IN(batch_forget), 0,        FS_NOREPLY | FS_NONODE | FS_EARLY | FS_DATA, fs_op_batch_forget, NULL },
 	[FUSE_FALLOCATE]    = { "FALLOCATE",   IN(fallocate),  0,           FS_FILE_FH | FS_ANY_ID | FS_WRITES | FS_SLOW, fs_op_fallocate, fs_show_fallocate },
@@ -64,7 +65,7 @@ static const struct fs_op fs_ops[FS_OPCODES] = {
 	[FUSE_LSEEK]        = { "LSEEK",       IN(lseek),      OUT(lseek),  FS_FILE_FH | FS_ANY_ID,                    fs_op_lseek,        fs_show_lseek },
 	[FUSE_COPY_FILE_RANGE] = { "COPY_FILE_RANGE", IN(copy_file_range), OUT(write), FS_FILE_FH | FS_WRITES | FS_SLOW, fs_op_copy,       fs_show_copy },
 	[FUSE_SYNCFS]       = { "SYNCFS",      IN(syncfs),     0,           FS_FD | FS_SLOW,                           fs_op_syncfs,       NULL },
-	[FUSE_TMPFILE]      = { "TMPFILE",     IN(create),     OPENED,      MAKES,                                     fs_op_tmpfile,      fs_show_create },
+	[FUSE_TMPFILE]      = { "TMPFILE",     IN(create),     OPENED,      MAKES | FS_NAMELESS,                       fs_op_tmpfile,      fs_show_create },
 	[FS_OP_STATX]       = { "STATX",       sizeof(struct fs_wire_statx_in), sizeof(struct fs_wire_statx_out), FS_ANY_ID, fs_op_statx,   NULL },
 	[FS_OP_COPY_FILE_RANGE_64] = { "COPY_FILE_RANGE_64", IN(copy_file_range), sizeof(struct fs_wire_copy64_out), FS_FILE_FH | FS_WRITES | FS_SLOW, fs_op_copy64, fs_show_copy },
 };
@@ -347,11 +348,13 @@ fs_thread_new(struct fs_thread **thread)
 	struct fs_thread *t = malloc(sizeof(*t));
 	int err = t ? fs_cred_init(&t->cred) : -ENOMEM;
 
-	if (err)
+	if (err) {
 		free(t);
-	else
-		*thread = t;
-	return err;
+		return err;
+	}
+	t->in_proc = false;
+	*thread = t;
+	return 0;
 }
 
 void

@@ -116,6 +116,12 @@ SHOW(init, init)
 	    (in->flags & FUSE_INIT_EXT ? (uint64_t)in->flags2 << 32 : 0));
 }
 
+SHOW(ioctl, ioctl)
+{
+	add(t, " fh=%" PRIu64 " cmd=0x%" PRIx32 " in=%" PRIu32 " out=%" PRIu32,
+	    in->fh, in->cmd, in->in_size, in->out_size);
+}
+
 SHOW(link, link)
 {
 	add(t, " of=%" PRIu64, in->oldnodeid);

@@ -60,7 +60,8 @@ bool
 fs_has_xattr(const struct conf_share *set)
 {
 	return set->xattr || set->xattr_rules.n ||
-	       set->posix_acl != CONF_WHEN_NEVER;
+	       set->posix_acl != CONF_WHEN_NEVER ||
+	       set->security_label != CONF_WHEN_NEVER;
 }
 
 static int
@@ -169,20 +170,20 @@ enter_proc(struct fs_ctx *c)
 }
 
 static void
-name_fd(const struct fs_ctx *c, char path[16])
+name_fd(int fd, char path[16])
 {
-	snprintf(path, 16, "%d", c->fd);
+	snprintf(path, 16, "%d", fd);
 }
 
 static int
-set_xattr(struct fs_ctx *c, const char *name, const void *value, size_t size,
+set_xattr(struct fs_ctx *c, int fd, const char *name, const void *value, size_t size,
 	  int flags)
 {
 	struct value v = { (uintptr_t)value, (uint32_t)size, (uint32_t)flags };
 	char path[16];
 	int err;
 
-	name_fd(c, path);
+	name_fd(fd, path);
 	if (!syscall(SYS_setxattrat, c->share->proc_fd, path, 0, name, &v,
 		     sizeof(v)))
 		return 0;
@@ -202,7 +203,7 @@ get_xattr(struct fs_ctx *c, const char *name, void *value, size_t size)
 	ssize_t n;
 	int err;
 
-	name_fd(c, path);
+	name_fd(c->fd, path);
 	n = syscall(SYS_getxattrat, c->share->proc_fd, path, 0, name, &v,
 		    sizeof(v));
 	if (n >= 0 || errno != ENOSYS)
@@ -221,7 +222,7 @@ list_xattr(struct fs_ctx *c, char *list, size_t size)
 	ssize_t n;
 	int err;
 
-	name_fd(c, path);
+	name_fd(c->fd, path);
 	n = syscall(SYS_listxattrat, c->share->proc_fd, path, 0, list, size);
 	if (n >= 0 || errno != ENOSYS)
 		return n < 0 ? -errno : n;
@@ -238,7 +239,7 @@ remove_xattr(struct fs_ctx *c, const char *name)
 	char path[16];
 	int err;
 
-	name_fd(c, path);
+	name_fd(c->fd, path);
 	if (!syscall(SYS_removexattrat, c->share->proc_fd, path, 0, name))
 		return 0;
 	if (errno != ENOSYS)
@@ -282,11 +283,26 @@ fs_op_setxattr(struct fs_ctx *c, const void *arg, void *out)
 		return -EINVAL;
 	fs_iov_read(r->in, r->nin, sizeof(c->h) + c->value_at, c->t->out,
 		    in->size);
-	err = set_xattr(c, name, c->t->out, in->size, (int)in->flags);
+	err = set_xattr(c, c->fd, name, c->t->out, in->size, (int)in->flags);
 	if (!err && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) &&
 	    !strcmp(name, ACL_ACCESS))
 		err = kill_sgid(c);
 	return err;
+}
+
+int
+fs_set_label(struct fs_ctx *c, int fd)
+{
+	char buf[FS_XNAME_SIZE];
+	const char *name;
+	int err;
+
+	if (!c->label)
+		return 0;
+	err = fs_xattr_name(c->share->set, c->label_name, buf, &name);
+	if (!err)
+		err = fs_cred_self(&c->t->cred, false);
+	return err ? err : set_xattr(c, fd, name, c->label, c->label_size, 0);
 }
 
 /* n bytes are in t->out; or, when the guest asked for no more, n itself. */

@@ -153,11 +153,11 @@ gw_fini(struct gw *gw)
 		event_free(gw->mail_event);
 	if (gw->mail_fd >= 0)
 		close(gw->mail_fd);
-	/* Bufferevents end in the loop; let those that were freed do so. */
-	if (gw->base)
+	if (gw->base) {
+		/* Control clients that were connected are freed by the loop. */
 		event_base_loop(gw->base, EVLOOP_NONBLOCK);
-	if (gw->base)
 		event_base_free(gw->base);
+	}
 	activate_fini(gw);
 	pthread_mutex_destroy(&gw->mail_lock);
 }

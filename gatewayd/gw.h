@@ -262,7 +262,8 @@ const char *share_state(struct share *share);
 struct tag *tag_get(struct gw *gw, const char *name);	/* made when needed */
 void tag_put(struct tag *tag);
 int tag_trace(struct tag *tag, bool on);
-/* What a share's ctl file can do; -errno with a sentence in why[size]. */
+/* What a share's ctl file can do; -errno with a sentence in why[size].
+ * enable may put another struct share in its place. */
 int tag_enable(struct share *share, char *why, size_t size);
 void tag_disable(struct share *share);
 /* Disable it, and drop who is still there after that time; 0 = never. */

@@ -80,11 +80,11 @@ inflight_slow(struct session *s, const struct fs_req *req, uint64_t ns)
 	memcpy(vm, s->vm, sizeof(vm));
 	pthread_mutex_unlock(&s->lock);
 	log_limited(&s->share->limit, CONF_LOG_WARN,
-		    "%s: slow request op=%s n=%llu u=%llu ms=%llu error=%d "
+		    "%s: slow request op=%s n=%llu u=%llu us=%llu error=%d "
 		    "session=%llu pid=%d vm=\"%s\"", s->share->tag->name,
 		    op_name(req->opcode, buf, sizeof(buf)),
 		    (unsigned long long)req->nodeid,
 		    (unsigned long long)req->unique,
-		    (unsigned long long)(ns / 1000000), -req->error,
+		    (unsigned long long)(ns / 1000), -req->error,
 		    (unsigned long long)s->id, (int)s->peer.pid, vm);
 }

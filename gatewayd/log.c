@@ -18,7 +18,7 @@
 #define LOG_EVERY_US 1000000
 
 static int log_fd = 2;
-static enum conf_log log_level = CONF_LOG_INFO;
+static _Atomic enum conf_log log_level = CONF_LOG_INFO;
 static struct lines *_Atomic log_lines;
 
 static const struct {

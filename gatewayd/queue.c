@@ -221,6 +221,7 @@ start_thread(struct session *s, struct squeue *sq)
 	set_thread(sq, t);
 	if (both)
 		set_thread(hiprio, t);
+	qthread_wake(t);	/* nobody could before (session_signal) */
 	return 0;
 }
 

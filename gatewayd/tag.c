@@ -73,7 +73,8 @@ cancel_drain(struct tag *t)
 		evtimer_del(t->drain_timer);
 }
 
-/* Make all of it anew: its directory was not open, or could not be. */
+/* Make all of it anew: its directory was not open, or could not be.  `share`
+ * is gone after it. */
 static int
 replace(struct share *share, char *why, size_t size)
 {
@@ -105,7 +106,8 @@ listen_again(struct share *share, char *why, size_t size)
 int
 tag_enable(struct share *share, char *why, size_t size)
 {
-	enum tag_wish had = share->tag->wish;
+	struct tag *t = share->tag;
+	enum tag_wish had = t->wish;
 	int err = 0;
 
 	if (share->retired) {
@@ -113,15 +115,15 @@ tag_enable(struct share *share, char *why, size_t size)
 			 share->conf->tag);
 		return -ENOENT;
 	}
-	share->tag->wish = TAG_ENABLED;
+	t->wish = TAG_ENABLED;
 	if (!share->fs)
 		err = replace(share, why, size);
 	else if (share->sock.fd < 0)
 		err = listen_again(share, why, size);
 	if (err)
-		share->tag->wish = had;
+		t->wish = had;
 	else
-		cancel_drain(share->tag);
+		cancel_drain(t);
 	return err;
 }
 

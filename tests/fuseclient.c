@@ -40,6 +40,8 @@ defaults(struct conf_share *set, char *path)
 		.max_fds = 4096,
 		.max_open_files = 1024,
 		.lock_wait_us = 10000000,
+		.announce_submounts = true,
+		.crossmnt = true,
 		.inode_file_handles = CONF_HANDLES_PREFER,
 	};
 }

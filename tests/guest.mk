@@ -29,7 +29,8 @@ EXTRA_DIST += tests/system/mount-peer.sh
 whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl \
 	tests/test-daemon-requests tests/test-daemon-guests \
-	tests/test-daemon-clients tests/test-daemon-hung
+	tests/test-daemon-clients tests/test-daemon-hung \
+	tests/test-daemon-queues
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -56,3 +57,5 @@ tests_test_daemon_clients_LDADD = $(whole_test_ldadd)
 tests_test_daemon_hung_SOURCES = tests/test-daemon-hung.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_hung_LDADD = $(whole_test_ldadd)
+tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
+tests_test_daemon_queues_LDADD = $(whole_test_ldadd)

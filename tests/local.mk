@@ -12,9 +12,14 @@ tests_system_fsops_SOURCES = tests/system/fsops.c tests/system/fsops.h \
 	tests/system/fsops-file.c tests/system/fsops-name.c \
 	tests/system/fsops-shared.c \
 	tests/system/fsmodel.c tests/system/fsmodel.h
+check_PROGRAMS += tests/system/fscheck
+tests_system_fscheck_SOURCES = tests/system/fscheck.c \
+	tests/system/fscheck.h tests/system/fscheck-dir.c \
+	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 
-SYSTEM_TESTS += tests/system/mount-fsops.sh tests/system/mount-fio.sh \
+SYSTEM_TESTS += tests/system/mount-fscheck.sh \
+	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-casefold.sh \
 	tests/system/mount-tar.sh \

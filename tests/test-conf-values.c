@@ -58,8 +58,8 @@ test_unknown_keys(void)
 	fails("[a]\npath = /usr\nread_only_ = yes\n",
 	      "t:3: error: [a] read_only_: unknown key (did you mean "
 	      "\"read_only\"?)");
-	fails("[a]\npath = /usr\nWriteback = yes\n",
-	      "t:3: error: [a] Writeback: unknown key (gatewayd.conf(5) lists "
+	fails("[a]\npath = /usr\nWritefront = yes\n",
+	      "t:3: error: [a] Writefront: unknown key (gatewayd.conf(5) lists "
 	      "them)");
 	fails("[gateway]\nsocket_dri = /x\n",
 	      "t:2: error: [gateway] socket_dri: unknown key (did you mean "

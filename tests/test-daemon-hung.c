@@ -133,7 +133,7 @@ test_hang(struct guest *g, struct guest *other)
 	is_int(daemon_number(&d, "shares/outer/stats", "slow"), NREQUESTS,
 	       "all were slow");
 	ok(daemon_log_count(&d, 0, "outer: slow request op=LOOKUP n=1 ",
-			    " ms=") > 0, "and the log tells");
+			    " us=") > 0, "and the log tells");
 }
 
 int

@@ -185,7 +185,7 @@ test_others(struct fc *c)
 	       "SYNCFS");
 	is_int(fc_call(c, FUSE_ACCESS, id, &(uint64_t){ R_OK }, 8, NULL, NULL),
 	       0, "ACCESS");
-	is_int(fc_call(c, FUSE_IOCTL, id, &fa, sizeof(fa), NULL, NULL),
+	is_int(fc_call(c, FUSE_SETUPMAPPING, id, &fa, sizeof(fa), NULL, NULL),
 	       -ENOSYS, "what is not there yet");
 	is_int(fc_call(c, 7, id, &fa, sizeof(fa), NULL, NULL), -ENOSYS,
 	       "what never was");

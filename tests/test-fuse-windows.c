@@ -72,7 +72,7 @@ test_errors(void)
 	memset(name, 'x', 299);
 	name[299] = '\0';
 	is_int(fc_lookup(c, 1, name), -WIN_ENAMETOOLONG, "ENAMETOOLONG");
-	is_int(fc_call(c, FUSE_IOCTL, 1, name, 32, NULL, NULL), -WIN_ENOSYS,
+	is_int(fc_call(c, FUSE_BMAP, 1, name, 32, NULL, NULL), -WIN_ENOSYS,
 	       "ENOSYS");
 	d = (uint64_t)fc_mkdir(c, 1, "d", 0775);
 	fc_create(c, d, "f", O_RDWR, 0664, NULL);

@@ -89,7 +89,7 @@ count(struct op_table *t, uint32_t opcode, int error, uint64_t ns)
 static void
 test_ops(void)
 {
-	struct op_table t = { 0 }, sum = { 0 };
+	struct op_table t = { { NULL } }, sum = { { NULL } };
 	const struct op_stats *s;
 	char buf[24];
 
@@ -121,7 +121,7 @@ test_ops(void)
 static void
 test_many_errors(void)
 {
-	struct op_table t = { 0 };
+	struct op_table t = { { NULL } };
 	uint64_t n = 0;
 
 	for (int e = 1; e <= 40; e++)

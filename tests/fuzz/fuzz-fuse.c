@@ -59,6 +59,10 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	c = fc_new(access("/dev/shm", W_OK) ? NULL : "/dev/shm");
 	c->set.max_fds = 16;
 	c->set.max_open_files = 16;
+	c->set.xattr = true;
+	c->set.posix_acl = c->set.security_label = CONF_WHEN_AUTO;
+	c->set.locks = CONF_LOCKS_REMOTE;
+	c->set.lock_wait_us = 2000;
 	fc_open_share(c);
 	/* No file of ours gets larger, whatever a request says. */
 	setrlimit(RLIMIT_FSIZE, &small);
@@ -136,7 +140,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	nodes[0] = FUSE_ROOT_ID;
 	nnodes = nhandles = 0;
 	c->room = c->piece = 0;
-	fc_init(c, 38, FC_ALL_FLAGS);
+	/* Before 7.38 a label is what stands behind the names. */
+	fc_init(c, size & 1 ? 38 : 37, FC_ALL_FLAGS);
 	while (size >= 4) {
 		size_t n = data[2] < size - 4 ? data[2] : size - 4;
 

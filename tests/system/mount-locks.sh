@@ -106,7 +106,7 @@ for dir in two three share; do
 done
 # shellcheck disable=SC2154
 wait "$counter_two" "$counter_three" "$counter_share"
-is "nobody failed" "$(ls "$tmp" | grep failed)" ""
+is "nobody failed" "$(find "$tmp" -name 'failed-*')" ""
 is "nobody's change was lost" "$(sqlite3 "$tmp/two/db" "select n from t")" \
 	$((3 * n))
 check "the database is sound" sqlite3 "$tmp/share/db" "pragma integrity_check"

@@ -70,7 +70,8 @@ op_stats_add(struct op_stats *to, const struct op_stats *from)
 	to->slow += load(&from->slow);
 	for (unsigned i = 0; i < OP_ERRNOS; i++)
 		if (load(&from->errors[i]))
-			op_stats_error(to, from->errnum[i],
+			op_stats_error(to, __atomic_load_n(&from->errnum[i],
+							   __ATOMIC_RELAXED),
 				       load(&from->errors[i]));
 	hist_add(&to->hist, &from->hist);
 }

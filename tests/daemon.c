@@ -231,7 +231,10 @@ daemon_number(const struct daemon *d, const char *file, const char *name)
 	text[0] = '\n';
 	snprintf(want, sizeof(want), "\n%s ", name);
 	p = strstr(text, want);
-	return p ? strtol(p + strlen(want), NULL, 10) : -1;
+	if (!p)
+		return -1;
+	p += strlen(want);
+	return strtol(strncmp(p, "count=", 6) ? p : p + 6, NULL, 10);
 }
 
 bool

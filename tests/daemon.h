@@ -41,7 +41,8 @@ const char *daemon_file(const struct daemon *d, const char *tag,
  * into buf.  0, or -errno; -EPROTO for "error ...". */
 int daemon_ctl(const struct daemon *d, const char *line, char *buf,
 	       size_t size);
-/* The number behind `name` in a control file, -1 if there is none. */
+/* The number behind `name` in a control file, as "name 1" or "name count=1";
+ * -1 if there is none. */
 long daemon_number(const struct daemon *d, const char *file, const char *name);
 
 /* Bytes in the log so far; lines behind `mark` that contain both strings. */

@@ -118,7 +118,7 @@ lane_round(struct lane *l)
 	struct fuse_read_in rd = { .size = IO };
 	struct fuse_release_in rel;
 	unsigned char fill = (unsigned char)(l->rounds + l->number * 31);
-	uint64_t node, fh;
+	uint64_t node = 0, fh = 0;
 	long r;
 
 	if (lane_create(l, &node, &fh))

@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/fold.h"
 
 /* What a guest may ask of open(2); the other flags mean nothing here or
  * different things on different machines. */

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/fold.h"
 
 enum {
 	ROUNDS = 8,		/* while names vanish as we look */

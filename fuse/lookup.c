@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/fold.h"
 
 /* Linux 6.8: an id that is never given to another mount. */
 #define MNT_ID_UNIQUE 0x4000U

@@ -16,7 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/fold.h"
 
 /* Before something is made whose node could then not be given out. */
 static int

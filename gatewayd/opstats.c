@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LINE 64		/* of the processor's cache */
+
 static uint64_t
 load(const uint64_t *n)
 {
@@ -16,8 +18,11 @@ load(const uint64_t *n)
 struct op_stats *
 op_stats_new(struct op_table *t, uint32_t opcode)
 {
-	struct op_stats *s = calloc(1, sizeof(*s));
+	struct op_stats *s = aligned_alloc(LINE, (sizeof(*s) + LINE - 1) /
+					   LINE * LINE);
 
+	if (s)
+		memset(s, 0, sizeof(*s));
 	atomic_store_explicit(&t->op[opcode], s, memory_order_release);
 	return s;
 }

@@ -18,7 +18,7 @@
 #define OP_ERRNOS 12
 
 struct op_stats {
-	uint64_t count;
+	uint64_t count;			/* this and five more: a cache line */
 	uint64_t ns, max_ns;		/* all of them, the longest */
 	uint64_t bytes_in, bytes_out;	/* of requests, of replies */
 	uint64_t slow;			/* longer than slow_request */

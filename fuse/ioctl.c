@@ -16,6 +16,10 @@
 #define GETFLAGS_32 _IOR('f', 1, int)
 #define SETFLAGS_32 _IOW('f', 2, int)
 
+#ifndef FS_CASEFOLD_FL
+#define FS_CASEFOLD_FL 0x40000000
+#endif
+
 union arg {
 	int flags;
 	struct fsxattr x;
@@ -71,6 +75,40 @@ check_set(struct fs_ctx *c, unsigned long cmd, const union arg *arg)
 				      : check_project(fd, &arg->x);
 }
 
+/* Directories of a share that folds say so; on the host it is another thing,
+ * and stays as it is. */
+static bool
+says_fold(const struct fs_ctx *c)
+{
+	return c->share->fold && c->fh->dir;
+}
+
+static void
+hide_fold(int fd, int *flags)
+{
+	int now;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0)
+		return;
+	*flags = (*flags & ~FS_CASEFOLD_FL) | (now & FS_CASEFOLD_FL);
+}
+
+static int
+do_ioctl(struct fs_ctx *c, unsigned long cmd, union arg *arg)
+{
+	int err;
+
+	if (cmd == FS_IOC_SETFLAGS && says_fold(c))
+		hide_fold(c->fh->fd, &arg->flags);
+	err = ioctl(c->fh->fd, cmd, arg) < 0 ? -errno : 0;
+	if (cmd == FS_IOC_GETFLAGS && says_fold(c) &&
+	    (!err || err == -ENOTTY)) {
+		arg->flags |= FS_CASEFOLD_FL;
+		err = 0;
+	}
+	return err;
+}
+
 /* Does what the guest wants and return the bytes that are then in `arg`. */
 static ssize_t
 run(struct fs_ctx *c, const struct fuse_ioctl_in *in, union arg *arg)
@@ -90,8 +128,8 @@ run(struct fs_ctx *c, const struct fuse_ioctl_in *in, union arg *arg)
 	memcpy(arg, in + 1, cmds[i].in);
 	if (cmds[i].in)
 		err = check_set(c, cmds[i].ours, arg);
-	if (!err && ioctl(c->fh->fd, cmds[i].ours, arg) < 0)
-		err = -errno;
+	if (!err)
+		err = do_ioctl(c, cmds[i].ours, arg);
 	return err ? err : cmds[i].out;
 }
 

@@ -37,6 +37,7 @@ tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
 fuse_tests = tests/test-fuse-casefold \
+	tests/test-fuse-casefold-keys \
 	tests/test-fuse-cred \
 	tests/test-fuse-dir \
 	tests/test-fuse-file \
@@ -54,7 +55,11 @@ fuse_tests = tests/test-fuse-casefold \
 	tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
-tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c
+tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c \
+	tests/casefold-fuse.h
+tests_test_fuse_casefold_keys_SOURCES = \
+	tests/test-fuse-casefold-keys.c tests/casefold-fuse.h
+tests_test_fuse_casefold_keys_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_casefold_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
 tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)

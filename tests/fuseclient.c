@@ -285,7 +285,7 @@ serve_slowly(struct fc *c, struct fs_req *r)
 	r->cookie = &sl;
 	while ((n = fs_serve(c->session, c->thread, r)) == FS_PARKED) {
 		c->parked++;
-		sleep_until(&sl, r->wake_us);
+		sleep_until(&sl, r->wake_us + (c->patient ? 10000000 : 0));
 	}
 	if (r->wait)
 		complain(c, "a wait is left", r->opcode);

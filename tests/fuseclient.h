@@ -36,6 +36,7 @@ struct fc {
 	unsigned ngroups;
 	size_t piece;		/* cut buffers into iovecs of this size */
 	size_t room;		/* bytes for a whole reply; 0 = enough */
+	bool patient;		/* look again at a parked request only when told */
 	bool no_block;		/* give FS_DEFER to the test */
 	_Atomic unsigned parked;	/* how often a request was */
 	bool deferred;		/* the last call was, before it was done */

@@ -71,8 +71,9 @@ refused(const char *line, const char *name, const char *why)
 		printf("# got %s\n", text);
 }
 
-static void
-state_is(const char *tag, const char *want)
+/* The state of a share as it is now. */
+static const char *
+state_of(const char *tag)
 {
 	char line[64], *at;
 
@@ -83,7 +84,21 @@ state_is(const char *tag, const char *want)
 		at += 7;
 		at[strcspn(at, "\n")] = '\0';
 	}
-	is_str(at, want, "%s is %s", tag, want);
+	return at;
+}
+
+/* Sessions come and go in their own time: wait for the state. */
+static void
+state_is(const char *tag, const char *want)
+{
+	int64_t end = test_now_ms() + WAIT_MS;
+	const char *now = state_of(tag);
+
+	while ((!now || strcmp(now, want)) && test_now_ms() < end) {
+		poll(NULL, 0, 20);
+		now = state_of(tag);
+	}
+	is_str(now, want, "%s is %s", tag, want);
 }
 
 static void

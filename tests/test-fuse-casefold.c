@@ -11,58 +11,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "tests/fuseclient.h"
-#include "tests/tap.h"
-
-static struct fc *c;
-
-static uint64_t
-ino(const char *name)
-{
-	struct stat st;
-
-	return fc_stat(c, name, &st) < 0 ? 0 : st.st_ino;
-}
-
-static bool
-there(const char *name)
-{
-	return ino(name);
-}
-
-static struct fuse_entry_out
-entry(void)
-{
-	struct fuse_entry_out e;
-
-	memcpy(&e, c->out, sizeof(e));
-	return e;
-}
-
-static void
-start(unsigned mode, bool windows)
-{
-	c = fc_new(NULL);
-	c->set.casefold = mode;
-	c->set.entry_timeout_us = 5000000;
-	c->set.attr_timeout_us = 5000000;
-	c->set.negative_timeout_us = 5000000;
-	if (windows) {
-		fc_open_share(c);
-		fc_init_windows(c);
-	} else {
-		fc_start(c);
-	}
-}
-
-static void
-stop(void)
-{
-	ok(!c->broken, "no reply broke a rule");
-	fc_free(c);
-}
-
-/* ------------------------------------------------------------------ */
+#include "tests/casefold-fuse.h"
 
 static void
 test_lookup(void)
@@ -487,75 +436,6 @@ test_threads(void)
 /* ------------------------------------------------------------------ */
 
 static void
-test_marker(void)
-{
-	int64_t id;
-
-	c = fc_new(NULL);
-	c->set.casefold = CONF_CASEFOLD_NT;
-	c->set.wine_marker = true;
-	fc_start(c);
-	id = fc_lookup(c, 1, ".ciopfs");
-	ok(id > 1, "T62: the marker");
-	ok(S_ISREG(entry().attr.mode), "is a file");
-	is_int(fc_getattr(c, (uint64_t)id, NULL), 0, "with attributes");
-	is_int(fc_getattr(c, (uint64_t)id, NULL), 0, "again");
-	is_int(fc_lookup(c, 1, ".ciopfs"), id, "always the same");
-	ok(!there(".ciopfs"), "that is not on the host");
-	is_int(fc_lookup(c, 1, ".Ciopfs"), -ENOENT, "one spelling will do");
-	is_int(fc_unlink(c, 1, ".ciopfs"), -ENOENT, "and cannot be removed");
-	fc_forget(c, (uint64_t)id, 2);
-	stop();
-	c = fc_new(NULL);
-	c->set.casefold = CONF_CASEFOLD_NT;
-	fc_start(c);
-	is_int(fc_lookup(c, 1, ".ciopfs"), -ENOENT, "only if it is asked for");
-	stop();
-}
-
-static void
-test_off(void)
-{
-	start(CONF_CASEFOLD_NO, false);
-	fc_file(c, "Foo", "");
-	is_int(fc_lookup(c, 1, "foo"), 0, "without casefold: no such name");
-	is_int(entry().entry_valid, 5, "for a while");
-	ok(fc_lookup(c, 1, "Foo") > 1, "the exact name");
-	is_int(entry().entry_valid, 5, "may be kept");
-	ok(fc_mkdir(c, 1, "foo", 0755) > 1, "the other can be made");
-	stop();
-}
-
-static void
-test_ascii(void)
-{
-	start(CONF_CASEFOLD_ASCII, false);
-	fc_file(c, "\xc3\x84pfel", "");
-	ok(fc_lookup(c, 1, "\xc3\x84PFEL") > 1, "ascii: A to Z");
-	is_int(fc_lookup(c, 1, "\xc3\xa4pfel"), -ENOENT, "and no more");
-	stop();
-	start(CONF_CASEFOLD_NT, false);
-	fc_file(c, "\xc3\x84pfel", "");
-	ok(fc_lookup(c, 1, "\xc3\xa4PFEL") > 1, "nt: all letters");
-	is_int(fc_mkdir(c, 1, "\xc3\xa4pfel", 0755), -EEXIST, "that clash");
-	stop();
-}
-
-static void
-test_readonly(void)
-{
-	c = fc_new(NULL);
-	c->set.casefold = CONF_CASEFOLD_NT;
-	c->set.readonly = true;
-	fc_file(c, "Foo", "");
-	fc_start(c);
-	ok(fc_lookup(c, 1, "foo") > 1, "read-only: found");
-	is_int(fc_unlink(c, 1, "foo"), -EROFS, "not removed");
-	is_int(fc_create(c, 1, "bar", O_RDWR, 0644, NULL), -EROFS, "nor made");
-	stop();
-}
-
-static void
 test_all(const char *guest, bool windows)
 {
 	printf("# %s\n", guest);
@@ -583,11 +463,7 @@ test_all(const char *guest, bool windows)
 int
 main(void)
 {
-	test_off();
 	test_all("Linux", false);
 	test_all("Windows", true);
-	test_ascii();
-	test_readonly();
-	test_marker();
 	return tap_done();
 }

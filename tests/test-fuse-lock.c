@@ -253,8 +253,12 @@ test_wait(void)
 {
 	struct fc *c = start(20000000), *d = fc_guest(c);
 	struct file f = open_file(c, "f", O_RDWR), g;
+	struct fuse_release_in rel = { 0 };
+	double t = seconds();
 	struct waiter w;
 
+	/* Whoever is not told waits for ten seconds. */
+	c->patient = d->patient = true;
 	fc_init(d, 38, FC_ALL_FLAGS);
 	g = open_file(d, "f", O_RDWR);
 	wait_begin(&w, g, 1, 0);
@@ -284,8 +288,18 @@ test_wait(void)
 
 	wait_begin(&w, f, 1, FUSE_LK_FLOCK);
 	ok(!w.done, "the other way round");
+	rel.fh = g.fh;
+	rel.release_flags = FUSE_RELEASE_FLOCK_UNLOCK;
+	fc_call(d, FUSE_RELEASE, g.id, &rel, sizeof(rel), NULL, NULL);
+	is_int(wait_result(&w), 0, "until RELEASE");
+	lock_whole(f, F_UNLCK);
+
+	g = open_file(d, "f", O_RDWR);
+	is_int(lock_whole(g, F_WRLCK), 0, "LOCK_EX");
+	wait_begin(&w, f, 1, FUSE_LK_FLOCK);
 	fc_end(d);
 	is_int(wait_result(&w), 0, "a guest that leaves lets the others in");
+	ok(seconds() - t < 5, "all of them were told at once");
 	ok(!c->broken, "replies are exact");
 	fc_free(c);
 }

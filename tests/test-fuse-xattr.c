@@ -156,6 +156,42 @@ test_basic(void)
 	fc_free(c);
 }
 
+static void
+test_rules(void)
+{
+	struct conf_xattr_rule rules[] = {
+		{ CONF_XATTR_BAD, CONF_XATTR_CLIENT, (char *)"user.bad", NULL },
+		{ CONF_XATTR_UNSUPPORTED, CONF_XATTR_CLIENT, (char *)"user.un",
+		  NULL },
+		{ CONF_XATTR_PREFIX, CONF_XATTR_CLIENT | CONF_XATTR_SERVER,
+		  (char *)"", (char *)"user.host." },
+	};
+	struct fc *c = fc_new(NULL);
+	char value[10];
+	ssize_t n;
+
+	c->set.xattr_rules.v = rules;
+	c->set.xattr_rules.n = 3;
+	fc_start(c);
+	is_int(set(c, 1, "user.bad", "x", 1, 0, 0), -EPERM, "bad: SETXATTR");
+	is_int(drop(c, 1, "user.bad"), -EPERM, "REMOVEXATTR");
+	is_int(get(c, 1, "user.bad", 10), -ENODATA, "GETXATTR finds nothing");
+	is_int(set(c, 1, "user.un", "x", 1, 0, 0), -EOPNOTSUPP, "unsupported");
+	is_int(get(c, 1, "user.un", 10), -EOPNOTSUPP, "GETXATTR, too");
+	is_int(set(c, 1, "trusted.x", "1", 1, 0, 0), 0, "prefix: SETXATTR");
+	is_int(getxattr(c->dir, "user.host.trusted.x", value, 10), 1,
+	       "the host has it under its name");
+	setxattr(c->dir, "user.other", "", 0, 0);
+	n = list(c, 1, 1000);
+	ok(n == 10 && lists(c, n, "trusted.x"),
+	   "the guest sees its own, no others");
+	is_int(get(c, 1, "trusted.x", 10), 1, "GETXATTR");
+	is_int(drop(c, 1, "trusted.x"), 0, "REMOVEXATTR");
+	ok(getxattr(c->dir, "user.host.trusted.x", value, 10) < 0,
+	   "the host has it no more");
+	fc_free(c);
+}
+
 /* Reached without being opened: a fifo that is opened waits for ever. */
 static void
 test_special(void)
@@ -278,6 +314,7 @@ main(void)
 
 	test_off();
 	test_basic();
+	test_rules();
 	test_special();
 	test_acl();
 	hide_system_calls();

@@ -112,6 +112,13 @@ is "nothing is left" "$(ls -A "$h")" ""
 is "T62: Wine's marker is found" "$(stat_of .ciopfs)" .ciopfs
 is "but not listed" "$(ls -A "$m")" ""
 
+if command -v lsattr >/dev/null 2>&1; then
+	mkdir "$m/D"
+	check "lsattr shows that a directory folds" sh -c \
+		"lsattr -d '$m/D' | cut -d' ' -f1 | grep -q F"
+	rmdir "$m/d"
+fi
+
 # ---- real programs
 if command -v git >/dev/null 2>&1; then
 	export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1

@@ -37,6 +37,15 @@ try_connect(const char *tag)
 	return g;
 }
 
+/* It takes a moment until the daemon has seen it. */
+static void
+leave(struct guest *g, const char *tag)
+{
+	guest_close(g);
+	ok(daemon_has_sessions(&d, tag, 0, WAIT_MS), "the guest of %s leaves",
+	   tag);
+}
+
 static bool
 works(struct guest *g)
 {
@@ -105,8 +114,7 @@ test_disable(void)
 	control("write ctl reload");
 	state_is("one", "leaving");
 	ok(!try_connect("one"), "a reload of the same file keeps it so");
-	guest_close(g);
-	ok(daemon_has_sessions(&d, "one", 0, WAIT_MS), "the guest leaves");
+	leave(g, "one");
 	state_is("one", "disabled");
 	control("write shares/one/ctl disable");
 	control("write shares/one/ctl enable");
@@ -115,7 +123,7 @@ test_disable(void)
 	ok(works(h), "enabled, it is served again");
 	control("write shares/one/ctl enable");
 	ok(works(h), "twice is fine");
-	guest_close(h);
+	leave(h, "one");
 }
 
 /* Other settings make another struct share of it: the wish goes along. */
@@ -136,7 +144,7 @@ test_reload(void)
 	control("write shares/one/ctl enable");
 	g = try_connect("one");
 	ok(works(g), "enabled, with the settings of now");
-	guest_close(g);
+	leave(g, "one");
 
 	control("write shares/one/ctl disable");
 	daemon_keys(&d, "[one]\nenabled = no\n[off]\nenabled = no\n");
@@ -160,7 +168,7 @@ test_off(void)
 	control("write ctl reload");
 	ok(works(g), "and stays so over a reload");
 	state_is("off", "serving");
-	guest_close(g);
+	leave(g, "off");
 	control("write shares/off/ctl disable");
 	state_is("off", "disabled");
 }
@@ -191,7 +199,7 @@ test_drop(void)
 	guest_close(other);
 	g = try_connect("one");
 	ok(works(g), "one that comes again is served");
-	guest_close(g);
+	leave(g, "one");
 	refused("write shares/one/ctl drop 99999", "ENOENT", "99999");
 	refused("write shares/one/ctl drop all", "EINVAL", "not a session");
 	refused("write shares/one/ctl drop -1", "EINVAL", "not a session");
@@ -219,7 +227,7 @@ test_drain(void)
 	control("write shares/one/ctl drain");
 	poll(NULL, 0, 200);
 	ok(works(g), "without a time guests stay as long as they like");
-	guest_close(g);
+	leave(g, "one");
 	control("write shares/one/ctl enable");
 	refused("write shares/one/ctl drain soon", "EINVAL", "not a time");
 }

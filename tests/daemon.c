@@ -108,6 +108,17 @@ daemon_start(struct daemon *d, const char *const *tags, const char *keys)
 		give_up(d, "the daemon starts");
 }
 
+/* A guest can have taken every permission from its directories. */
+static void
+open_up(const struct daemon *d)
+{
+	char cmd[80];
+
+	snprintf(cmd, sizeof(cmd), "chmod -R u+rwx %s", d->work);
+	if (system(cmd))
+		printf("# %s did not work\n", cmd);
+}
+
 /* Level error, and what sanitizers print. */
 static const char *const complaints[] = {
 	"gatewayd: error:", "Sanitizer", "runtime error:", "Assertion",
@@ -136,6 +147,7 @@ daemon_stop(struct daemon *d)
 			printf("# no log\n");
 	}
 	free(d->sections);
+	open_up(d);
 	nftw(d->work, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 

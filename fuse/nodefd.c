@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "fuse/fs.h"
@@ -289,10 +290,26 @@ fs_nodefd_drop(struct fs_node *n)
 	bury(n, (w & ~HELD) | DOOMED);
 }
 
+#define CREATING_TRIES 20
+
+/*
+ * The kernel answers ENOMEM, too, while somebody makes a new inode with the
+ * number of this one, which is gone: a moment later that is ESTALE.
+ */
+static bool
+is_being_made(int err, int *tries)
+{
+	if (err != -ENOMEM || ++*tries > CREATING_TRIES)
+		return false;
+	sched_yield();
+	return true;
+}
+
 static int
 open_by_handle(struct fs_ctx *c, struct fs_node *n, int flags)
 {
 	int err = fs_cred_self(&c->t->cred, c->t->cred.no_fsetid), fd;
+	int tries = 0;
 
 	if (err)
 		return err;
@@ -300,8 +317,9 @@ open_by_handle(struct fs_ctx *c, struct fs_node *n, int flags)
 		fd = open_by_handle_at(n->mount->fd, n->handle,
 				       flags | O_CLOEXEC);
 		err = fd < 0 ? -errno : 0;
-	} while ((err == -EMFILE || err == -ENFILE) &&
-		 fs_nodefd_shrink(c->share));
+	} while (is_being_made(err, &tries) ||
+		 ((err == -EMFILE || err == -ENFILE) &&
+		  fs_nodefd_shrink(c->share)));
 	return err ? err : fd;
 }
 

@@ -19,5 +19,6 @@ bench: all tests/bench/bench tests/bench/bench-stats
 EXTRA_PROGRAMS += tests/bench/bench-stats
 tests_bench_bench_stats_SOURCES = tests/bench/bench-stats.c \
 	gatewayd/clock.c gatewayd/hist.c gatewayd/opstats.c
-tests_bench_bench_stats_LDADD = fuse/libfuse.a
+tests_bench_bench_stats_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) \
+	conf/libconf.a $(INIH_LIBS)
 CLEANFILES += tests/bench/bench-stats

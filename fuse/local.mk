@@ -25,6 +25,7 @@ fuse_libfuse_a_SOURCES = \
 	fuse/session.c \
 	fuse/share.c \
 	fuse/show.c \
+	fuse/show.h \
 	fuse/table.c \
 	fuse/windows.c \
 	fuse/wire.h \

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "fuse/fs.h"
+#include "fuse/show.h"
 
 #define IN(x) sizeof(struct fuse_##x##_in)
 #define OUT(x) sizeof(struct fuse_##x##_out)

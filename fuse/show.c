@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fuse/fs.h"
+#include "fuse/show.h"
 
 enum { SHOW_MAX = 1024 };	/* bytes of a request that are looked at */
 

@@ -17,6 +17,9 @@
 
 /* Indirect tables of a queue.  They cost memory only once they are used. */
 #define TABLES_MAX 1024
+/* From one to the next, in entries: not a power of two, or the beginnings of
+ * all would share one set of a cache. */
+#define TABLE_STRIDE (VH_INDIRECT_MAX + 4)
 
 #define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
@@ -59,7 +62,7 @@ size_t
 vh_front_ring_bytes(unsigned size)
 {
 	return desc_bytes(size) + avail_bytes(size) + used_bytes(size) +
-	       tables_of(size) * VH_INDIRECT_MAX * sizeof(struct vring_desc);
+	       tables_of(size) * TABLE_STRIDE * sizeof(struct vring_desc);
 }
 
 int
@@ -170,7 +173,7 @@ put_indirect(struct vh_front_queue *q, const struct iovec *iov, unsigned nin,
 	     unsigned n)
 {
 	uint16_t head = take_descs(q, 1), t = q->free_table[--q->ntables];
-	struct vring_desc *table = q->tables + (size_t)t * VH_INDIRECT_MAX;
+	struct vring_desc *table = q->tables + (size_t)t * TABLE_STRIDE;
 	struct iovec all = { table, n * sizeof *table };
 
 	for (unsigned i = 0; i < n; i++)

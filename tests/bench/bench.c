@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Measures vhost-user-fs servers side by side: each operation, at depth 1 and
- * 16, by every server in turn, several rounds; medians are printed.  The
- * server runs on one CPU and the guest on another (-S: both on one).
+ * Measures vhost-user-fs servers side by side: each operation, in each of
+ * modes[], by every server in turn, several rounds; medians are printed.
  *
- *	bench [-S] [-w] [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] [-d DIR] [-o OP]
+ *	bench [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] [-d DIR] [-o OP]
  *	      [-n NAMES] NAME=KIND:PROGRAM...
  *
  * KIND is gatewayd, folding (gatewayd with casefold = nt), virtiofsd or rust;
@@ -28,9 +27,21 @@
 
 #define SERVERS_MAX 4
 #define ROUNDS_MAX 31
-#define NDEPTHS 2
 
-static const unsigned depths[NDEPTHS] = { 1, BENCH_DEPTH_MAX };
+/* How the guest asks. */
+enum mode { ONE, MANY, SLEEPING, ONE_CPU, NMODES };
+
+static const struct {
+	const char *name;
+	unsigned depth;
+	bool sleep;		/* until called, else watch the ring */
+	bool one_cpu;		/* the server's */
+} modes[NMODES] = {
+	[ONE] = { "1", 1, false, false },
+	[MANY] = { "16", BENCH_DEPTH_MAX, false, false },
+	[SLEEPING] = { "sleep", 1, true, false },
+	[ONE_CPU] = { "1 CPU", 1, true, true },
+};
 
 struct contender {
 	const char *name;
@@ -45,14 +56,13 @@ struct bench {
 	double seconds;			/* of one measurement */
 	unsigned rounds;
 	int server_cpu, client_cpu;
-	bool same_cpu, sleep;
 	const char *only;		/* part of a name, or NULL */
 	unsigned names;			/* more of them in the share */
 	char base[64], share[80];
 };
 
 struct outcome {			/* medians, and the floor */
-	struct bench_result r[NDEPTHS][SERVERS_MAX];
+	struct bench_result r[NMODES][SERVERS_MAX];
 	double floor;
 };
 
@@ -223,15 +233,17 @@ summarise(const struct bench_result *r, unsigned rounds,
 }
 
 static void
-measure(struct bench *b, const struct bench_op *op, unsigned d,
+measure(struct bench *b, const struct bench_op *op, enum mode m,
 	struct outcome *o)
 {
 	static struct bench_result r[SERVERS_MAX][ROUNDS_MAX];
 	struct bench_run run = {
-		.op = op, .depth = depths[d], .seconds = b->seconds,
-		.sleep = b->sleep,
+		.op = op, .depth = modes[m].depth, .seconds = b->seconds,
+		/* On one CPU who never sleeps would starve the server. */
+		.sleep = modes[m].sleep || b->client_cpu == b->server_cpu,
 	};
 
+	server_pin(modes[m].one_cpu ? b->server_cpu : b->client_cpu);
 	for (unsigned i = 0; i < b->rounds; i++) {
 		for (unsigned j = 0; j < b->nwho; j++) {
 			struct contender *w = &b->who[j];
@@ -247,7 +259,8 @@ measure(struct bench *b, const struct bench_op *op, unsigned d,
 		}
 	}
 	for (unsigned j = 0; j < b->nwho; j++)
-		summarise(r[j], b->rounds, &o->r[d][j]);
+		summarise(r[j], b->rounds, &o->r[m][j]);
+	server_pin(b->client_cpu);
 }
 
 static double
@@ -267,19 +280,19 @@ measure_floor(struct bench *b, const struct bench_op *op)
 static void
 print_head(void)
 {
-	printf("%-24s %5s %-11s %10s %8s %8s %8s\n", "", "depth", "",
+	printf("%-24s %5s %-11s %10s %8s %8s %8s\n", "", "mode", "",
 	       "requests/s", "p50 us", "p99 us", "CPU us");
 }
 
 static void
-print_outcome(struct bench *b, const struct bench_op *op, unsigned d,
+print_outcome(struct bench *b, const struct bench_op *op, enum mode m,
 	      const struct outcome *o)
 {
 	for (unsigned j = 0; j < b->nwho; j++) {
-		const struct bench_result *r = &o->r[d][j];
+		const struct bench_result *r = &o->r[m][j];
 
-		printf("%-24s %5u %-11.11s ", j == 0 ? op->name : "",
-		       depths[d], b->who[j].name);
+		printf("%-24s %5s %-11.11s ", j == 0 ? op->name : "",
+		       modes[m].name, b->who[j].name);
 		if (r->done)
 			printf("%10.0f %8.1f %8.1f %8.2f\n", r->per_s,
 			       r->p50 / 1e3, r->p99 / 1e3, r->cpu / 1e3);
@@ -292,7 +305,7 @@ print_outcome(struct bench *b, const struct bench_op *op, unsigned d,
 /* One number for each server, then the others divided by the first. */
 static void
 print_table(struct bench *b, const char *title, const struct outcome *o,
-	    unsigned d, size_t field, bool with_floor)
+	    enum mode m, size_t field, bool with_floor)
 {
 	printf("\n%-24s %6s", title, with_floor ? "floor" : "");
 	for (unsigned j = 0; j < b->nwho; j++)
@@ -311,7 +324,7 @@ print_table(struct bench *b, const char *title, const struct outcome *o,
 		else
 			printf("%6s", "");
 		for (unsigned j = 0; j < b->nwho; j++) {
-			const struct bench_result *r = &o[i].r[d][j];
+			const struct bench_result *r = &o[i].r[m][j];
 
 			memcpy(&v[j], (const char *)r + field, sizeof(v[j]));
 			if (!r->done)
@@ -335,10 +348,11 @@ print_conditions(const struct bench *b)
 {
 	struct statfs fs;
 
-	printf("server on CPU %d, guest on CPU %d, which %s;\n"
+	printf("server on CPU %d, guest on CPU %d with 1 or 16 requests under "
+	       "way;\nit watches its ring, or sleeps until called (sleep; "
+	       "1 CPU: the server's)\n"
 	       "share on %s; median of %u rounds of %.2f s\n\n",
 	       b->server_cpu, b->client_cpu,
-	       b->sleep ? "sleeps until it is called" : "watches its ring",
 	       statfs(b->share, &fs) == 0 && fs.f_type == 0x01021994 ?
 	       "tmpfs" : "a disk", b->rounds, b->seconds);
 }
@@ -358,16 +372,20 @@ run_all(struct bench *b)
 		if (b->only && !strstr(op->name, b->only))
 			continue;
 		o[i].floor = measure_floor(b, op);
-		for (unsigned d = 0; d < NDEPTHS; d++) {
-			measure(b, op, d, &o[i]);
-			print_outcome(b, op, d, &o[i]);
+		for (enum mode m = 0; m < NMODES; m++) {
+			measure(b, op, m, &o[i]);
+			print_outcome(b, op, m, &o[i]);
 		}
 	}
-	print_table(b, "CPU us, depth 16", o, 1,
+	print_table(b, "CPU us, depth 16", o, MANY,
 		    offsetof(struct bench_result, cpu), true);
-	print_table(b, "CPU us, depth 1", o, 0,
+	print_table(b, "CPU us, depth 1", o, ONE,
 		    offsetof(struct bench_result, cpu), true);
-	print_table(b, "p50 us, depth 1", o, 0,
+	print_table(b, "p50 us, depth 1", o, ONE,
+		    offsetof(struct bench_result, p50), false);
+	print_table(b, "p50 us, guest sleeps", o, SLEEPING,
+		    offsetof(struct bench_result, p50), false);
+	print_table(b, "p50 us, on one CPU", o, ONE_CPU,
 		    offsetof(struct bench_result, p50), false);
 	free(o);
 }
@@ -390,19 +408,16 @@ choose_cpus(struct bench *b)
 				b->client_cpu = i;
 		}
 	}
-	if (b->same_cpu || b->client_cpu < 0)
+	if (b->client_cpu < 0)
 		b->client_cpu = b->server_cpu;
-	/* On one CPU a guest that never sleeps would starve the server. */
-	if (b->client_cpu == b->server_cpu)
-		b->sleep = true;
 }
 
 static int
 usage(void)
 {
-	fprintf(stderr, "usage: bench [-S] [-w] [-t SECONDS] [-r ROUNDS] "
-			"[-c CPU,CPU]\n             [-d DIR] [-o OPERATION] "
-			"[-n NAMES] NAME=KIND:PROGRAM...\n");
+	fprintf(stderr, "usage: bench [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] "
+			"[-d DIR]\n             [-o OPERATION] [-n NAMES] "
+			"NAME=KIND:PROGRAM...\n");
 	return 2;
 }
 
@@ -411,14 +426,8 @@ parse(struct bench *b, int argc, char **argv)
 {
 	int ch;
 
-	while ((ch = getopt(argc, argv, "Swt:r:c:d:o:n:")) >= 0) {
+	while ((ch = getopt(argc, argv, "t:r:c:d:o:n:")) >= 0) {
 		switch (ch) {
-		case 'S':
-			b->same_cpu = true;
-			break;
-		case 'w':
-			b->sleep = true;
-			break;
 		case 't':
 			b->seconds = atof(optarg);
 			break;

@@ -276,8 +276,8 @@ lay_out(struct bench_client *c)
 	unsigned char *p = vh_front_mem(c->front, &size);
 
 	for (unsigned i = 0; i < BENCH_DEPTH_MAX; i++, p += SLOT_SIZE) {
-		c->slot[i].in = (void *)p;
-		c->slot[i].out = (void *)(p + PAGE);
+		c->slot[i].in = (void *)(p + i * COLOUR);
+		c->slot[i].out = (void *)(p + PAGE + i * COLOUR);
 		c->slot[i].data = p + 2 * PAGE;
 		c->slot[i].random = i * 7919;
 	}

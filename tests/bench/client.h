@@ -14,6 +14,7 @@
 #define PAGE 4096u
 #define SLOT_SIZE (2 * PAGE + BENCH_IO_MAX)
 #define NFORGETS 64			/* FORGETs under way */
+#define COLOUR 192u			/* so that not all share a cache set */
 #define FORGET_SIZE 64u			/* memory of each */
 
 /* One request in flight. */

@@ -92,24 +92,28 @@ floor_create(const struct bench_op *op, int dir)
 	return 3;
 }
 
-/* The file "data" and pages to move, opened at the first call. */
+/* The file "data" and pages to move, as many as 16 requests have. */
 static unsigned
 floor_io(const struct bench_op *op, int dir)
 {
 	static int fd = -1;
-	static unsigned char *pages;
+	static unsigned char *pages, *to;
 	struct iovec iov[BENCH_IO_MAX / PAGE];
+	const size_t size = (size_t)BENCH_DEPTH_MAX * BENCH_IO_MAX;
 	int n = (int)(op->io / PAGE);
 	off_t at = (off_t)(next_file() % (BENCH_DATA_SIZE / op->io)) * op->io;
 
 	if (fd < 0)
 		fd = openat(dir, "data", O_RDWR | O_CLOEXEC);
 	if (!pages)
-		pages = aligned_alloc(PAGE, BENCH_IO_MAX);
+		to = pages = aligned_alloc(PAGE, size);
 	if (fd < 0 || !pages)
 		return 1;
 	for (int i = 0; i < n; i++)
-		iov[i] = (struct iovec){ pages + i * PAGE, PAGE };
+		iov[i] = (struct iovec){ to + i * PAGE, PAGE };
+	to += BENCH_IO_MAX;
+	if (to == pages + size)
+		to = pages;
 	if ((op->opcode[0] == FUSE_READ ? preadv(fd, iov, n, at)
 					: pwritev(fd, iov, n, at)) < 0)
 		perror("data");

@@ -17,15 +17,19 @@
 
 #define SERVE_BATCH 64		/* requests answered together */
 #define BATCH_BYTES (256 << 10)	/* answer earlier after this much data */
+#define BATCH_NS 50000		/* or after this long */
+#define BATCH_SHOW 4		/* answers that the guest may see before */
 
 /* Answers that wait to be published together. */
 struct batch {
 	struct qthread *t;
 	struct vh_queue *q;
 	struct fs_thread *ft;
-	struct vh_used used[SERVE_BATCH];
+	struct vh_used used[BATCH_SHOW];
 	unsigned n;
+	bool shown;		/* published, but not signalled */
 	size_t bytes;
+	uint64_t begun;		/* since when answers wait */
 	bool tracing;		/* these two as they were when it began */
 	uint64_t slow_ns;
 };
@@ -33,9 +37,21 @@ struct batch {
 static void
 batch_publish(struct batch *b)
 {
-	vh_queue_complete(b->q, b->used, b->n);
+	if (b->n || b->shown)
+		vh_queue_complete(b->q, b->used, b->n);
 	b->n = 0;
+	b->shown = false;
 	b->bytes = 0;
+	b->begun = b->t->now;
+}
+
+/* A guest that looks at its ring goes on while we serve the rest. */
+static void
+batch_show(struct batch *b)
+{
+	vh_queue_publish(b->q, b->used, b->n);
+	b->n = 0;
+	b->shown = true;
 }
 
 static void
@@ -43,8 +59,10 @@ batch_add(struct batch *b, const struct vh_chain *c, ssize_t len)
 {
 	b->used[b->n++] = (struct vh_used){ c->head, (uint32_t)len };
 	b->bytes += c->in_len + (size_t)len;
-	if (b->bytes >= BATCH_BYTES)
+	if (b->bytes >= BATCH_BYTES || b->t->now - b->begun >= BATCH_NS)
 		batch_publish(b);
+	else if (b->n == BATCH_SHOW)
+		batch_show(b);
 }
 
 /* To the pool; what is answered already does not wait for room there. */
@@ -55,8 +73,7 @@ defer(struct batch *b, struct vh_chain *c)
 	struct session *s = t->session;
 	int err;
 
-	if (b->n)
-		batch_publish(b);
+	batch_publish(b);
 	err = pool_submit(s->share->gw->pool, s, b->q, c, &t->req, t->since,
 			  &t->attention);
 	t->now = gw_clock_ns(&t->clock);
@@ -117,8 +134,8 @@ serve_one(struct batch *b, struct vh_chain *c)
 		return -EFAULT;
 	}
 	n = n > 0 ? n : 0;
-	batch_add(b, c, n);
 	served(b, c, (size_t)n);
+	batch_add(b, c, n);
 	return 0;
 }
 
@@ -138,7 +155,9 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 	b.q = q;
 	b.ft = ft;
 	b.n = 0;
+	b.shown = false;
 	b.bytes = 0;
+	b.begun = t->now;
 	b.tracing = atomic_load_explicit(&t->session->share->tag->tracing,
 					 memory_order_acquire);
 	b.slow_ns = atomic_load_explicit(&t->session->share->gw->slow_ns,
@@ -153,8 +172,7 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 	}
 	if (taken)
 		atomic_store_explicit(&t->since, 0, memory_order_relaxed);
-	if (b.n)
-		batch_publish(&b);
+	batch_publish(&b);
 	if (rc < 0) {
 		session_broken(t->session, vh_queue_why(q));
 		return rc;

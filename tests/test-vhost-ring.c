@@ -196,6 +196,7 @@ test_event_idx(unsigned size, uint16_t base, long rounds)
 		uint16_t old = made;
 		uint16_t event = (uint16_t)(old + rand_r(&seed) % 140 - 70);
 		bool want = !k || model_wants(event, old, n);
+		unsigned shown;		/* of them, before the signal */
 
 		avail()->ring[size] = event;
 		for (unsigned i = 0; i < n; i++)
@@ -205,7 +206,13 @@ test_event_idx(unsigned size, uint16_t base, long rounds)
 			batch[i] = (struct vh_used){ c.head, c.head };
 		}
 		wrong += vh_queue_pop(q, &c, iov) != 0;
-		vh_queue_complete(q, batch, n);
+		shown = k % 2 ? (unsigned)rand_r(&seed) % (n + 1) : 0;
+		if (shown) {
+			vh_queue_publish(q, batch, shown);
+			wrong += used()->idx != (uint16_t)(old + shown);
+			wrong += was_called();
+		}
+		vh_queue_complete(q, batch + shown, n - shown);
 		wrong += used()->idx != made;
 		wrong += used()->ring[(made - 1) & (size - 1)].id != n - 1;
 		wrong += was_called() != want;

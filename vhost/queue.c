@@ -179,6 +179,7 @@ vh_ring_start(struct vh_queue *q, struct vh_mem *mem, uint64_t features,
 	use_parts(q, &parts);
 	q->next_avail = q->seen_avail = q->base;
 	q->next_used = READ_ONCE(q->used->idx);
+	q->decided = q->next_used;
 	q->signalled = false;
 	WRITE_ONCE(q->used->flags, 0);
 	pthread_mutex_unlock(&q->lock);

@@ -294,10 +294,14 @@ vh_queue_drain_kick(struct vh_queue *q)
 
 /* ---- answers ---- */
 
-/* After next_used moved from `old`: does the driver want to hear of it? */
+/* Does the driver want to hear of what was published since the last time that
+ * this was asked? */
 static bool
-wants_signal(struct vh_queue *q, uint16_t old)
+wants_signal(struct vh_queue *q)
 {
+	uint16_t old = q->decided;
+
+	q->decided = q->next_used;
 	if (!q->signalled) {
 		q->signalled = true;
 		return true;
@@ -308,8 +312,8 @@ wants_signal(struct vh_queue *q, uint16_t old)
 	return !(READ_ONCE(*q->avail_flags) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
-/* Under lock.  The event to signal once it is released, or NULL. */
-static struct vh_event *
+/* Under lock. */
+static void
 publish(struct vh_queue *q, const struct vh_used *used, unsigned n)
 {
 	uint16_t old = q->next_used;
@@ -324,9 +328,15 @@ publish(struct vh_queue *q, const struct vh_used *used, unsigned n)
 	}
 	q->next_used = (uint16_t)(old + n);
 	__atomic_store_n(&q->used->idx, q->next_used, __ATOMIC_RELEASE);
-	full_fence();
 	count(&q->nbatches, 1);
-	if (!q->call || !wants_signal(q, old)) {
+}
+
+/* Under lock.  The event to signal once it is released, or NULL. */
+static struct vh_event *
+decide(struct vh_queue *q)
+{
+	full_fence();
+	if (!q->call || !wants_signal(q)) {
 		count(&q->nsuppressed, 1);
 		return NULL;
 	}
@@ -336,15 +346,24 @@ publish(struct vh_queue *q, const struct vh_used *used, unsigned n)
 }
 
 void
+vh_queue_publish(struct vh_queue *q, const struct vh_used *used, unsigned n)
+{
+	pthread_mutex_lock(&q->lock);
+	if (q->used)
+		publish(q, used, n);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void
 vh_queue_complete(struct vh_queue *q, const struct vh_used *used, unsigned n)
 {
 	struct vh_event *ev = NULL;
 
-	if (!n)
-		return;
 	pthread_mutex_lock(&q->lock);
-	if (q->used)
-		ev = publish(q, used, n);
+	if (q->used && n)
+		publish(q, used, n);
+	if (q->used && q->decided != q->next_used)
+		ev = decide(q);
 	pthread_mutex_unlock(&q->lock);
 	if (ev) {
 		vh_event_signal(ev);
@@ -379,8 +398,10 @@ publish_late(struct vh_queue *q, uint16_t head, uint32_t len)
 	struct vh_event *ev = NULL;
 
 	pthread_mutex_lock(&q->lock);
-	if (q->used)
-		ev = publish(q, &used, 1);
+	if (q->used) {
+		publish(q, &used, 1);
+		ev = decide(q);
+	}
 	pthread_mutex_unlock(&q->lock);
 	if (!ev)
 		return false;

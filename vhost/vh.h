@@ -169,6 +169,7 @@ struct vh_queue {
 	uint16_t *used_event;		/* the driver says when to signal */
 	uint16_t *avail_flags;
 	uint16_t next_used;
+	uint16_t decided;		/* so far: signal or not */
 	bool signalled;			/* at least once since the start */
 	struct vh_event *call, *err;
 	struct vh_mem *next_mem;	/* to be taken over */

@@ -193,6 +193,10 @@ struct vh_used {
  */
 void vh_queue_complete(struct vh_queue *q, const struct vh_used *used,
 		       unsigned n);
+/* The same without a signal, for a driver that is looking anyway; complete (n
+ * may be 0) is to follow soon, and signals for these too.  [any] */
+void vh_queue_publish(struct vh_queue *q, const struct vh_used *used,
+		      unsigned n);
 
 /*
  * For a chain that is answered by another thread later.  hold: keep the
@@ -223,7 +227,7 @@ struct vh_queue_stats {
 	uint64_t calls;		/* interrupts sent */
 	uint64_t calls_suppressed;
 	uint64_t chains;
-	uint64_t batches;	/* vh_queue_complete() calls */
+	uint64_t batches;	/* times that answers were published */
 };
 /* [any] */
 void vh_queue_get_stats(const struct vh_queue *q, struct vh_queue_stats *st);

@@ -24,6 +24,7 @@ enum {
 	DIRBUFS_MAX = 256,		/* buffers of a share */
 	NAME_BYTES = 3 * 256,		/* a name, written for Windows */
 	BUDGET_NS = 5000000,		/* READDIRPLUS answers by then */
+	BUDGET_ENTRIES = 16,		/* looks at the clock this often */
 };
 
 struct dent {			/* as getdents64 gives it */
@@ -38,6 +39,7 @@ struct reply {
 	struct fs_ctx *c;
 	size_t len, room;
 	bool plus;
+	unsigned tried;		/* entries */
 	struct timespec start;
 };
 
@@ -200,13 +202,14 @@ put(struct reply *r, struct fs_handle *h, const struct dent *d)
 	return 0;
 }
 
-/* READDIRPLUS looks each name up; do not keep other requests waiting. */
+/* READDIRPLUS looks each name up; do not keep other requests waiting.  A small
+ * directory is answered whole, also by a thread that had to wait its turn. */
 static bool
-time_is_up(const struct reply *r)
+time_is_up(struct reply *r)
 {
 	struct timespec now;
 
-	if (!r->plus || !r->len)
+	if (!r->plus || ++r->tried % BUDGET_ENTRIES || !r->len)
 		return false;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (now.tv_sec - r->start.tv_sec) * 1000000000LL +

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -122,17 +121,6 @@ cf_dir_sum(const struct cf_cache *c, const struct cf_cache_id *id,
 /* ------------------------------------------------------------------ */
 /* Opening. */
 
-static int
-prepare(sqlite3 *db, const char *const *sql, sqlite3_stmt **stmt, int n)
-{
-	for (int i = 0; i < n; i++) {
-		stmt[i] = cf_db_prepare(db, sql[i]);
-		if (!stmt[i])
-			return SQLITE_ERROR;
-	}
-	return 0;
-}
-
 static void
 disconnect(struct cf_cache *c)
 {
@@ -144,14 +132,14 @@ disconnect(struct cf_cache *c)
 static int
 connect_both(struct cf_cache *c)
 {
-	int code = cf_db_open(c->path, setup, &c->writer);
+	int code = cf_db_open(c->path, setup, 0, &c->writer);
 
 	if (!code)
-		code = prepare(c->writer, write_sql, c->write, W_SQLS);
+		code = cf_db_prepare_all(c->writer, write_sql, c->write, W_SQLS);
 	if (!code)
-		code = cf_db_open(c->path, "", &c->reader);
+		code = cf_db_open(c->path, "", 0, &c->reader);
 	if (!code)
-		code = prepare(c->reader, read_sql, c->read, R_SQLS);
+		code = cf_db_prepare_all(c->reader, read_sql, c->read, R_SQLS);
 	if (code)
 		disconnect(c);
 	return code;
@@ -254,42 +242,20 @@ open_file(struct cf_cache *c)
 	return begin_again(c);
 }
 
-/* The directory must be on a disk of our own; the lock keeps other daemons
- * away.  Returns 0 or -errno, and why. */
-static int
-lock_dir(struct cf_cache *c, const char *dir, const char **why)
-{
-	int fd;
-
-	if (mkdir(dir, 0700) && errno != EEXIST) {
-		*why = "cache_dir cannot be made";
-		return -errno;
-	}
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		*why = "cache_dir cannot be opened";
-		return -errno;
-	}
-	*why = "cache_dir is not on a local file system";
-	if (cf_fs_of(fd) == CF_FS_REMOTE) {
-		close(fd);
-		return -EXDEV;
-	}
-	c->lock_fd = openat(fd, "cache.lock",
-			    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	close(fd);
-	*why = "cache_dir cannot be written";
-	if (c->lock_fd < 0)
-		return -errno;
-	*why = "cache.db is in use by another process";
-	return flock(c->lock_fd, LOCK_EX | LOCK_NB) ? -errno : 0;
-}
+static const char *const dir_faults[CF_DB_STEPS] = {
+	[CF_DB_MAKE] = "cache_dir cannot be made",
+	[CF_DB_OPEN] = "cache_dir cannot be opened",
+	[CF_DB_LOCAL] = "cache_dir is not on a local file system",
+	[CF_DB_WRITE] = "cache_dir cannot be written",
+	[CF_DB_LOCK] = "cache.db is in use by another process",
+};
 
 int
 cf_cache_open(const struct cf_cache_new *set, struct cf_key *key,
 	      struct cf_cache **cache, const char **why)
 {
 	struct cf_cache *c = calloc(1, sizeof(*c));
+	enum cf_db_step step;
 	int err;
 
 	*why = "out of memory";
@@ -304,8 +270,11 @@ cf_cache_open(const struct cf_cache_new *set, struct cf_key *key,
 	c->fold = strdup(set->fold);
 	err = !c->tag || !c->fold ||
 	      asprintf(&c->path, "%s/cache.db", set->dir) < 0 ? -ENOMEM : 0;
-	if (!err)
-		err = lock_dir(c, set->dir, why);
+	if (!err) {
+		err = cf_db_lock_dir(set->dir, "cache.lock", &c->lock_fd,
+				     &step);
+		*why = dir_faults[step];
+	}
 	if (!err) {
 		*why = "cache.db cannot be opened";
 		err = open_file(c) ? -EIO : 0;

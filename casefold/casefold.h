@@ -2,7 +2,8 @@
 /*
  * The door of casefold/: finds the real name of a file when a guest spells it
  * with other case, and keeps two files from having names that differ only in
- * case.  Knows SQLite (cache.db); nothing else in the program does.
+ * case.  Knows SQLite (cache.db, state.db); nothing else in the program does.
+ * What guests set and the host cannot hold is casefold/state.h, a part of this.
  *
  * One struct cf_share per folding share; a share that does not fold has none.
  * Directories come as open descriptors, names are single components that the
@@ -32,6 +33,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#include "casefold/state.h"
 
 struct cf_share;
 

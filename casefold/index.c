@@ -323,7 +323,7 @@ offer(void *arg, const char *name, size_t len)
 static int
 pick_locked(struct cf_share *share, struct cf_index *index,
 	    const struct cf_dir *dir, uint32_t hash, struct cf_pick *pick,
-	    enum cf_state *state, struct cf_cached *cached)
+	    enum cf_index_state *state, struct cf_cached *cached)
 {
 	int err = make_usable(share, index, dir);
 
@@ -359,7 +359,7 @@ pick_once(struct cf_share *share, struct cf_index *index,
 	  uint64_t *changes)
 {
 	struct cf_cached cached;
-	enum cf_state state;
+	enum cf_index_state state;
 	bool keep;
 	int err;
 

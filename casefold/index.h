@@ -28,7 +28,7 @@ enum {
 struct cf_index;
 
 /* What is known of the names in a directory. */
-enum cf_state {
+enum cf_index_state {
 	CF_EMPTY,	/* nothing */
 	CF_FULL,	/* all names are in memory */
 	CF_DELTA,	/* all names are in cache.db or added since, in memory */
@@ -50,7 +50,7 @@ struct cf_index {
 	pthread_mutex_t lock;
 	pthread_cond_t built;		/* `building` went false */
 	/* Under lock. */
-	enum cf_state state;
+	enum cf_index_state state;
 	enum cf_fs fs;
 	bool building;			/* one thread is reading it */
 	uint64_t builds;		/* times reading began */
@@ -197,7 +197,7 @@ cf_slot_hash(uint64_t hash)
 /* read.c: the names of a directory, from the host. */
 
 struct cf_read {
-	enum cf_state state;		/* never CF_EMPTY */
+	enum cf_index_state state;		/* never CF_EMPTY */
 	enum cf_fs fs;
 	struct cf_names names;
 	struct cf_cached cached;	/* of CF_DELTA */

@@ -6,7 +6,11 @@ casefold_libcasefold_a_SOURCES = casefold/casefold.h \
 	casefold/find.c casefold/fold.c casefold/fold.h casefold/fold_table.h \
 	casefold/index.c casefold/index.h casefold/keep.c casefold/names.c casefold/names.h \
 	casefold/read.c casefold/scan.c casefold/scan.h casefold/share.c \
-	casefold/watch.c
+	casefold/state.c casefold/state.h casefold/state_cache.c \
+	casefold/state_db.h casefold/state_each.c casefold/state_open.c \
+	casefold/state_row.c casefold/state_set.c casefold/state_set.h \
+	casefold/state_sync.c casefold/state_text.c casefold/state_tree.c \
+	casefold/state_xattr.c casefold/watch.c
 casefold_libcasefold_a_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
 
 CASEFOLD_LIBS = casefold/libcasefold.a $(SQLITE_LIBS)
@@ -42,6 +46,12 @@ tests_test_casefold_cache_SOURCES = tests/test-casefold-cache.c \
 	tests/casefold-test.h tests/tap.h
 tests_test_casefold_cache_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
 tests_test_casefold_cache_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/test-casefold-state
+TESTS += tests/test-casefold-state
+tests_test_casefold_state_SOURCES = tests/test-casefold-state.c \
+	tests/state-test.h tests/casefold-test.h tests/tap.h
+tests_test_casefold_state_LDADD = $(CASEFOLD_LIBS)
 
 check_PROGRAMS += tests/fuzz/replay-fold
 TESTS += tests/fuzz/replay-fold

@@ -282,17 +282,11 @@ cf_id_of(const struct cf_dir *dir, struct cf_id *id)
 }
 
 int
-cf_fs_id(int fd, unsigned char id[CF_FSID_MAX])
+cf_fs_old_id(int fd, unsigned char id[CF_FSID_MAX])
 {
-	struct fsuuid u = { 0 };
 	struct statfs st;
 	uint64_t type;
 
-	if (!ioctl(fd, GET_FS_UUID, &u) && u.len == sizeof(u.uuid)) {
-		id[0] = 'u';
-		memcpy(id + 1, u.uuid, sizeof(u.uuid));
-		return 1 + sizeof(u.uuid);
-	}
 	if (fstatfs(fd, &st))
 		return -errno;
 	type = (uint64_t)st.f_type;
@@ -300,4 +294,24 @@ cf_fs_id(int fd, unsigned char id[CF_FSID_MAX])
 	memcpy(id + 1, &type, sizeof(type));
 	memcpy(id + 9, &st.f_fsid, sizeof(st.f_fsid));
 	return 9 + sizeof(st.f_fsid);
+}
+
+int
+cf_fs_id(int fd, unsigned char id[CF_FSID_MAX])
+{
+	struct fsuuid u = { 0 };
+	struct statfs st;
+	int len = 1 + sizeof(u.uuid);
+
+	if (ioctl(fd, GET_FS_UUID, &u) || u.len != sizeof(u.uuid))
+		return cf_fs_old_id(fd, id);
+	if (fstatfs(fd, &st))
+		return -errno;
+	id[0] = 'u';
+	memcpy(id + 1, u.uuid, sizeof(u.uuid));
+	if (st.f_type != BTRFS_SUPER_MAGIC)
+		return len;
+	/* Its subvolumes count inodes each for itself. */
+	memcpy(id + len, &st.f_fsid, sizeof(st.f_fsid));
+	return len + (int)sizeof(st.f_fsid);
 }

@@ -62,5 +62,7 @@ cf_id_size(const struct cf_id *id)
 /* Which file system, also after a restart; returns the length or -errno. */
 enum { CF_FSID_MAX = 32 };
 int cf_fs_id(int fd, unsigned char id[CF_FSID_MAX]);
+/* The same as kernels before 6.9 have it, and as O_PATH descriptors do. */
+int cf_fs_old_id(int fd, unsigned char id[CF_FSID_MAX]);
 
 #endif

@@ -187,7 +187,7 @@ struct checking {
 	struct cf_share *share;
 	struct cf_index *index;
 	struct cf_cached cached;
-	enum cf_state state;
+	enum cf_index_state state;
 	uint64_t names, missing;
 	bool lost;
 };

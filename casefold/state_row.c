@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rows of state.db: finding, changing, deleting one.
+ *
+ * Most questions end at the set of inode numbers, most others at the rows in
+ * memory; the database is read for those that do not fit there, and written
+ * before a change is answered.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "casefold/state_db.h"
+
+/* ------------------------------------------------------------------ */
+/* Keys. */
+
+uint64_t
+cf_state_tag(const struct cf_state_fs *fs, const struct cf_state_key *key)
+{
+	unsigned char buf[12 + CF_HDL_MAX];
+	uint64_t tag;
+
+	memcpy(buf, &key->ino, 8);
+	memcpy(buf + 8, &fs->number, 4);
+	memcpy(buf + 12, key->hdl, key->len);
+	tag = cf_hash(&fs->state->key, buf, 12 + key->len);
+	return tag ? tag : 1;
+}
+
+/* The handle decides; the birth time, too, where both times are known. */
+bool
+cf_state_same_birth(int64_t a, int64_t b)
+{
+	return a == b || !a || !b;
+}
+
+static void
+put_handle(struct cf_state_key *key, const struct file_handle *h)
+{
+	unsigned type = (unsigned)h->handle_type;
+
+	if (type > 0xff || h->handle_bytes > CF_HDL_MAX - 1)
+		return;		/* as if there were none */
+	key->hdl[0] = (unsigned char)type;
+	memcpy(key->hdl + 1, h->f_handle, h->handle_bytes);
+	key->len = 1 + h->handle_bytes;
+}
+
+static int
+ask_handle(struct cf_state_key *key, int fd)
+{
+	union {
+		struct file_handle h;
+		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} u;
+	int mount_id;
+
+	u.h.handle_bytes = MAX_HANDLE_SZ;
+	if (!name_to_handle_at(fd, "", &u.h, &mount_id, AT_EMPTY_PATH))
+		put_handle(key, &u.h);
+	else if (errno != EOPNOTSUPP && errno != EOVERFLOW && errno != EPERM &&
+		 errno != ENOSYS)
+		return -errno;
+	return 0;
+}
+
+/* 0, or -EOPNOTSUPP if the file could be taken for another one later. */
+static int
+make_key(const struct cf_state_fs *fs, const struct cf_state_file *file,
+	 struct cf_state_key *key)
+{
+	int err = 0;
+
+	key->ino = file->ino;
+	key->btime = file->btime_ns;
+	key->len = 0;
+	if (file->handle)
+		put_handle(key, file->handle);
+	else
+		err = ask_handle(key, file->fd);
+	if (!err && !key->len && !key->btime && !fs->state->weak)
+		err = -EOPNOTSUPP;
+	if (!err)
+		key->tag = cf_state_tag(fs, key);
+	return err;
+}
+
+bool
+cf_state_read_key(sqlite3_stmt *stmt, int ino, int hdl, int btime,
+		  struct cf_state_key *key)
+{
+	int len = sqlite3_column_bytes(stmt, hdl);
+
+	if (len < 0 || len == 1 || len > CF_HDL_MAX)
+		return false;
+	key->ino = (uint64_t)sqlite3_column_int64(stmt, ino);
+	key->btime = sqlite3_column_int64(stmt, btime);
+	key->len = (unsigned)len;
+	if (len)
+		memcpy(key->hdl, sqlite3_column_blob(stmt, hdl), (size_t)len);
+	return true;
+}
+
+static void
+bind_key(sqlite3_stmt *stmt, const struct cf_state_fs *fs,
+	 const struct cf_state_key *key)
+{
+	sqlite3_bind_int64(stmt, 1, fs->row);
+	sqlite3_bind_int64(stmt, 2, (int64_t)key->ino);
+	/* A NULL pointer would be NULL, not an empty blob. */
+	sqlite3_bind_blob(stmt, 3, key->hdl, (int)key->len, SQLITE_STATIC);
+}
+
+/* ------------------------------------------------------------------ */
+/* Columns. */
+
+static const struct column {
+	unsigned bits;
+	size_t at;
+} columns[] = {		/* as CF_STATE_COLUMNS, but for crtime */
+	{ CF_STATE_UID, offsetof(struct cf_state_row, uid) },
+	{ CF_STATE_GID, offsetof(struct cf_state_row, gid) },
+	{ CF_STATE_MODE, offsetof(struct cf_state_row, mode) },
+	{ CF_STATE_RDEV, offsetof(struct cf_state_row, rdev) },
+	{ CF_STATE_DOS, offsetof(struct cf_state_row, dosattr) },
+	{ CF_STATE_CRTIME, 0 },
+	{ CF_STATE_HOST, offsetof(struct cf_state_row, huid) },
+	{ CF_STATE_HOST, offsetof(struct cf_state_row, hgid) },
+};
+enum { NCOLUMNS = sizeof(columns) / sizeof(columns[0]) };
+
+static uint32_t *
+field_of(struct cf_state_row *row, const struct column *c)
+{
+	return (uint32_t *)(void *)((char *)row + c->at);
+}
+
+void
+cf_state_read_columns(sqlite3_stmt *stmt, int first, struct cf_state_row *row)
+{
+	int64_t v;
+
+	memset(row, 0, sizeof(*row));
+	for (int i = 0; i < NCOLUMNS; i++) {
+		if (sqlite3_column_type(stmt, first + i) == SQLITE_NULL)
+			continue;
+		v = sqlite3_column_int64(stmt, first + i);
+		row->has |= columns[i].bits;
+		if (columns[i].bits == CF_STATE_CRTIME)
+			row->crtime = v;
+		else
+			*field_of(row, &columns[i]) = (uint32_t)v;
+	}
+}
+
+static void
+bind_columns(sqlite3_stmt *stmt, int first, const struct cf_state_row *row)
+{
+	struct cf_state_row r = *row;
+
+	for (int i = 0; i < NCOLUMNS; i++) {
+		if (!(r.has & columns[i].bits))
+			sqlite3_bind_null(stmt, first + i);
+		else if (columns[i].bits == CF_STATE_CRTIME)
+			sqlite3_bind_int64(stmt, first + i, r.crtime);
+		else
+			sqlite3_bind_int64(stmt, first + i,
+					   *field_of(&r, &columns[i]));
+	}
+}
+
+/* Fields that are not there are 0, so that rows can be compared as bytes. */
+static void
+merge(struct cf_state_row *row, unsigned mask, const struct cf_state_row *from)
+{
+	struct cf_state_row r = *from;
+
+	row->has = (row->has & ~mask) | (from->has & mask);
+	for (int i = 0; i < NCOLUMNS; i++) {
+		unsigned bit = columns[i].bits;
+		bool has = r.has & bit;
+
+		if (!(mask & bit))
+			continue;
+		if (bit == CF_STATE_CRTIME)
+			row->crtime = has ? r.crtime : 0;
+		else
+			*field_of(row, &columns[i]) =
+				has ? *field_of(&r, &columns[i]) : 0;
+	}
+	if (!(row->has & CF_STATE_FACTS))
+		memset(row, 0, sizeof(*row));
+}
+
+/* ------------------------------------------------------------------ */
+/* Reading the database. */
+
+int
+cf_reader_get(struct cf_state *s, struct cf_reader **reader)
+{
+	struct cf_reader *r;
+	int code;
+
+	pthread_mutex_lock(&s->read_lock);
+	r = s->readers;
+	if (r)
+		s->readers = r->next;
+	pthread_mutex_unlock(&s->read_lock);
+	*reader = r;
+	if (r)
+		return 0;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	code = cf_state_connect(s, &r->db);
+	if (!code) {
+		r->get = cf_db_prepare(r->db, "SELECT btime," CF_STATE_COLUMNS
+				       " FROM node WHERE fs=?1 AND ino=?2 "
+				       "AND hdl=?3");
+		code = r->get ? 0 : sqlite3_errcode(r->db);
+	}
+	if (code) {
+		code = cf_state_errno(s, r->db, code);
+		cf_db_close(r->db);
+		free(r);
+		return code;
+	}
+	*reader = r;
+	return 0;
+}
+
+void
+cf_reader_put(struct cf_state *s, struct cf_reader *reader)
+{
+	pthread_mutex_lock(&s->read_lock);
+	reader->next = s->readers;
+	s->readers = reader;
+	pthread_mutex_unlock(&s->read_lock);
+}
+
+void
+cf_readers_close(struct cf_state *s)
+{
+	struct cf_reader *r = s->readers, *next;
+
+	for (; r; r = next) {
+		next = r->next;
+		cf_db_close(r->db);
+		free(r);
+	}
+	s->readers = NULL;
+}
+
+/* 1 and the row, 0, or -errno. */
+static int
+read_row(struct cf_state_fs *fs, sqlite3 *db, sqlite3_stmt *stmt,
+	 const struct cf_state_key *key, struct cf_row *row)
+{
+	int code;
+
+	bind_key(stmt, fs, key);
+	code = sqlite3_step(stmt);
+	if (code == SQLITE_ROW) {
+		row->btime = sqlite3_column_int64(stmt, 0);
+		cf_state_read_columns(stmt, 1, &row->row);
+	}
+	sqlite3_reset(stmt);
+	if (code == SQLITE_ROW)
+		return 1;
+	return code == SQLITE_DONE ? 0 :
+				     cf_state_errno(fs->state, db, code);
+}
+
+static int
+read_db(struct cf_state_fs *fs, const struct cf_state_key *key,
+	unsigned changes, struct cf_row *row)
+{
+	struct cf_state *s = fs->state;
+	struct cf_reader *r;
+	int found = cf_reader_get(s, &r);
+
+	if (found)
+		return found;
+	cf_state_count(&s->stats.db_reads, 1);
+	found = read_row(fs, r->db, r->get, key, row);
+	cf_reader_put(s, r);
+	if (found > 0) {
+		cf_rows_offer(&s->rows, key->tag, row, changes);
+		cf_state_count(&s->stats.hits, 1);
+	}
+	return found;
+}
+
+/* ------------------------------------------------------------------ */
+/* Changes; all under state.lock. */
+
+static int
+run(struct cf_state *s, enum cf_state_sql sql)
+{
+	return cf_db_run(s->sql[sql]);
+}
+
+static int
+put_fs(struct cf_state_fs *fs)
+{
+	struct cf_state *s = fs->state;
+	sqlite3_stmt *stmt = s->sql[S_FS];
+	int code;
+
+	if (fs->row)
+		return 0;
+	sqlite3_bind_blob(stmt, 1, fs->id, (int)fs->id_len, SQLITE_STATIC);
+	sqlite3_bind_int64(stmt, 2, fs->type);
+	sqlite3_bind_int64(stmt, 3, (int64_t)time(NULL));
+	code = cf_db_run(stmt);
+	if (!code)
+		fs->row = sqlite3_last_insert_rowid(s->writer);
+	return code;
+}
+
+static int
+put_row(struct cf_state_fs *fs, const struct cf_state_key *key,
+	const struct cf_row *row)
+{
+	sqlite3_stmt *stmt = fs->state->sql[S_PUT];
+
+	bind_key(stmt, fs, key);
+	sqlite3_bind_int64(stmt, 4, row->btime);
+	bind_columns(stmt, 5, &row->row);
+	return cf_db_run(stmt);
+}
+
+static int
+del_row(struct cf_state_fs *fs, const struct cf_state_key *key)
+{
+	bind_key(fs->state->sql[S_DEL], fs, key);
+	return run(fs->state, S_DEL);
+}
+
+enum { OF_INO = 16 };
+
+/* The keys of rows of that number, at most OF_INO; how many, or -errno. */
+static int
+keys_of_ino(struct cf_state_fs *fs, uint64_t ino,
+	    struct cf_state_key keys[OF_INO])
+{
+	struct cf_state *s = fs->state;
+	sqlite3_stmt *stmt = s->sql[S_OF_INO];
+	int n = 0, code;
+
+	sqlite3_bind_int64(stmt, 1, fs->row);
+	sqlite3_bind_int64(stmt, 2, (int64_t)ino);
+	while ((code = sqlite3_step(stmt)) == SQLITE_ROW && n < OF_INO) {
+		if (cf_state_read_key(stmt, 0, 1, 2, &keys[n])) {
+			keys[n].tag = cf_state_tag(fs, &keys[n]);
+			n++;
+		}
+	}
+	sqlite3_reset(stmt);
+	if (code == SQLITE_DONE || code == SQLITE_ROW)
+		return n;
+	return cf_state_errno(s, s->writer, code);
+}
+
+static void
+forget_row(struct cf_state_fs *fs, const struct cf_state_key *key)
+{
+	cf_rows_del(&fs->state->rows, key->tag);
+	atomic_fetch_sub(&fs->state->nrows, 1);
+}
+
+/* `key` is alive, if not NULL: which of its number's rows are not its own? */
+static int
+pick_dead(const struct cf_state_key *key, struct cf_state_key *keys, int n)
+{
+	int dead = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (key && keys[i].tag == key->tag &&
+		    cf_state_same_birth(keys[i].btime, key->btime))
+			continue;
+		keys[dead++] = keys[i];
+	}
+	return dead;
+}
+
+/* Commit, or take it all back; 0 or -errno. */
+static int
+end(struct cf_state *s, int code)
+{
+	int err;
+
+	if (!code)
+		code = run(s, S_COMMIT);
+	if (!code) {
+		cf_state_wrote(s);
+		return 0;
+	}
+	err = cf_state_errno(s, s->writer, code);
+	if (!sqlite3_get_autocommit(s->writer))
+		run(s, S_ROLLBACK);
+	cf_state_count(&s->stats.errors, 1);
+	return err;
+}
+
+static int
+failed(struct cf_state *s, int code)
+{
+	cf_state_count(&s->stats.errors, 1);
+	return cf_state_errno(s, s->writer, code);
+}
+
+/*
+ * Delete rows of files that had the number before `key` (NULL: all), and put
+ * `row` under it, if there is one.  One transaction.
+ */
+static int
+replace(struct cf_state_fs *fs, uint64_t ino, const struct cf_state_key *key,
+	const struct cf_row *row, uint64_t *counter)
+{
+	struct cf_state *s = fs->state;
+	struct cf_state_key keys[OF_INO];
+	int n = keys_of_ino(fs, ino, keys), dead, code;
+
+	if (n < 0)
+		return n;
+	dead = pick_dead(key, keys, n);
+	if (!dead && !row) {
+		if (!n)
+			cf_inos_del(&fs->inos, ino);
+		return 0;
+	}
+	code = run(s, S_BEGIN);
+	for (int i = 0; i < dead && !code; i++)
+		code = del_row(fs, &keys[i]);
+	if (!code && row)
+		code = put_row(fs, key, row);
+	code = end(s, code);
+	if (code)
+		return code;
+	for (int i = 0; i < dead; i++)
+		forget_row(fs, &keys[i]);
+	if (dead == n && n < OF_INO && !row)
+		cf_inos_del(&fs->inos, ino);
+	cf_state_count(counter, (uint64_t)dead);
+	return 0;
+}
+
+/* The row as it is now; 1, 0 or -errno. */
+static int
+current(struct cf_state_fs *fs, const struct cf_state_key *key,
+	struct cf_row *row)
+{
+	struct cf_state *s = fs->state;
+	unsigned changes;
+	int found;
+
+	if (!s->exists || !fs->row || !cf_inos_has(&fs->inos, key->ino))
+		return 0;
+	found = cf_rows_find(&s->rows, key->tag, row, &changes);
+	if (!found && s->rows.lost)
+		found = read_row(fs, s->writer, s->sql[S_GET], key, row);
+	if (found > 0 && !cf_state_same_birth(row->btime, key->btime))
+		found = 0;
+	return found;
+}
+
+static int
+write_row(struct cf_state_fs *fs, const struct cf_state_key *key,
+	  const struct cf_row *row, bool isnew)
+{
+	struct cf_state *s = fs->state;
+	int new = cf_inos_add(&fs->inos, key->ino), code;
+
+	if (new < 0)
+		return new;
+	if (isnew)
+		cf_rows_reserve(&s->rows, s->nrows + 1);
+	if (isnew && !new && fs->single) {
+		code = replace(fs, key->ino, key, row, &s->stats.dead);
+		if (code)
+			return code;
+	} else {
+		code = put_row(fs, key, row);
+		if (code) {
+			if (new)
+				cf_inos_del(&fs->inos, key->ino);
+			return failed(s, code);
+		}
+		cf_state_wrote(s);
+	}
+	cf_rows_put(&s->rows, key->tag, row);
+	if (isnew)
+		atomic_fetch_add(&s->nrows, 1);
+	return 0;
+}
+
+static int
+erase_row(struct cf_state_fs *fs, const struct cf_state_key *key)
+{
+	struct cf_state *s = fs->state;
+	struct cf_state_key keys[OF_INO];
+	int code = del_row(fs, key);
+
+	if (code)
+		return failed(s, code);
+	cf_state_wrote(s);
+	forget_row(fs, key);
+	if (!keys_of_ino(fs, key->ino, keys))
+		cf_inos_del(&fs->inos, key->ino);
+	return 0;
+}
+
+static int
+change(struct cf_state_fs *fs, const struct cf_state_key *key, unsigned mask,
+       const struct cf_state_row *to, struct cf_state_row *now)
+{
+	struct cf_state *s = fs->state;
+	struct cf_row row = { 0 }, old;
+	int found = current(fs, key, &row), err = 0;
+
+	if (found < 0)
+		return found;
+	if (!found)
+		memset(&row, 0, sizeof(row));
+	old = row;
+	merge(&row.row, mask, to);
+	if (key->btime)
+		row.btime = key->btime;
+	if (memcmp(&row.row, &old.row, sizeof(row.row))) {
+		err = cf_state_begin(s);
+		if (!err)
+			err = cf_state_errno(s, s->writer, put_fs(fs));
+		if (!err)
+			err = row.row.has ? write_row(fs, key, &row, !found) :
+					    erase_row(fs, key);
+		if (!err)
+			cf_state_count(&s->stats.changes, 1);
+	}
+	if (!err && now)
+		*now = row.row;
+	return err;
+}
+
+int
+cf_state_change(struct cf_state_fs *fs, const struct cf_state_file *file,
+		unsigned mask, const struct cf_state_row *row,
+		struct cf_state_row *now)
+{
+	struct cf_state *s = fs->state;
+	int64_t begin = cf_clock_us();
+	struct cf_state_key key;
+	int err = make_key(fs, file, &key);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&s->lock);
+	err = change(fs, &key, mask, row, now);
+	pthread_mutex_unlock(&s->lock);
+	cf_state_count(&s->stats.db_us, (uint64_t)(cf_clock_us() - begin));
+	return err;
+}
+
+/* ------------------------------------------------------------------ */
+
+bool
+cf_state_maybe(const struct cf_state_fs *fs, uint64_t ino)
+{
+	return cf_inos_has(&fs->inos, ino);
+}
+
+/* No row is the file's: those of its number are of files that are gone. */
+static int
+bury(struct cf_state_fs *fs, const struct cf_state_key *key,
+     struct cf_row *row)
+{
+	struct cf_state *s = fs->state;
+	int found;
+
+	pthread_mutex_lock(&s->lock);
+	found = current(fs, key, row);	/* recorded meanwhile? */
+	if (!found && cf_inos_has(&fs->inos, key->ino) && !cf_state_begin(s))
+		replace(fs, key->ino, key, NULL, &s->stats.dead);
+	pthread_mutex_unlock(&s->lock);
+	return found;
+}
+
+int
+cf_state_find(struct cf_state_fs *fs, const struct cf_state_file *file,
+	      struct cf_state_row *row)
+{
+	struct cf_state *s = fs->state;
+	struct cf_state_key key;
+	struct cf_row found;
+	unsigned changes;
+	int n;
+
+	if (!cf_inos_has(&fs->inos, file->ino))
+		return 0;
+	n = make_key(fs, file, &key);
+	if (n)
+		return n == -EOPNOTSUPP ? 0 : n;
+	n = cf_rows_find(&s->rows, key.tag, &found, &changes);
+	if (!n && s->rows.lost) {
+		if (file->nowait)
+			return -EAGAIN;
+		n = read_db(fs, &key, changes, &found);
+	}
+	if (n > 0 && !cf_state_same_birth(found.btime, key.btime))
+		n = 0;
+	if (!n && fs->single && !s->readonly && !s->still && !s->broken) {
+		if (file->nowait)
+			return -EAGAIN;
+		n = bury(fs, &key, &found);
+	}
+	if (n > 0)
+		*row = found.row;
+	return n;
+}
+
+int
+cf_state_drop(struct cf_state_fs *fs, const struct cf_state_file *file)
+{
+	struct cf_state *s = fs->state;
+	struct cf_state_key key;
+	struct cf_row row;
+	int err;
+
+	if (!cf_inos_has(&fs->inos, file->ino))
+		return 0;
+	if (file->nowait)
+		return -EAGAIN;
+	err = fs->single ? 0 : make_key(fs, file, &key);
+	if (err)
+		return err == -EOPNOTSUPP ? 0 : err;
+	pthread_mutex_lock(&s->lock);
+	err = cf_state_begin(s);
+	if (!err && fs->single) {
+		err = replace(fs, file->ino, NULL, NULL, &s->stats.dropped);
+	} else if (!err && (err = current(fs, &key, &row)) > 0) {
+		err = erase_row(fs, &key);
+		if (!err)
+			cf_state_count(&s->stats.dropped, 1);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+int
+cf_state_delete(struct cf_state_fs *fs, const struct cf_state_key *key)
+{
+	struct cf_state *s = fs->state;
+	struct cf_row row;
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	err = cf_state_begin(s);
+	if (!err) {
+		err = current(fs, key, &row);
+		if (err > 0)
+			err = erase_row(fs, key);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}

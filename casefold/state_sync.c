@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the page cache to the disk.  A commit is in the log, state.db-wal, when
+ * it is answered; the log is synced when a guest asks for it, and within a
+ * second, through a descriptor of our own, so that nobody who reads or changes
+ * a row waits for it.  The log is moved into the file in the background.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "casefold/state_db.h"
+
+#define LOOK_US 3600000000ll	/* for an old backup */
+enum {
+	AGE_US = 700000,	/* of a change, then it is synced */
+	LOG_PAGES = 512,	/* of 8 KiB, then the log is moved */
+		BACKUP_S = 7 * 24 * 3600,
+};
+
+static int
+note_pages(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct cf_state *s = arg;
+
+	(void)db;
+	(void)name;
+	atomic_store_explicit(&s->wal_pages, pages, memory_order_relaxed);
+	return SQLITE_OK;
+}
+
+int
+cf_state_watch_log(struct cf_state *s)
+{
+	sqlite3_wal_hook(s->writer, note_pages, s);
+	cf_state_wrote(s);	/* what is in the log already */
+	return 0;
+}
+
+static void
+call_work(struct cf_state *s)
+{
+	if (!atomic_exchange(&s->called, true) && s->calls.work)
+		s->calls.work(s->calls.arg);
+}
+
+void
+cf_state_wrote(struct cf_state *s)
+{
+	int64_t never = 0;
+
+	cf_state_count(&s->stats.commits, 1);
+	atomic_fetch_add(&s->written, 1);
+	atomic_compare_exchange_strong(&s->dirty_us, &never, cf_clock_us());
+	call_work(s);
+}
+
+/* ------------------------------------------------------------------ */
+
+/* Under sync_lock. */
+static int
+sync_log(struct cf_state *s)
+{
+	int64_t begin = cf_clock_us();
+	uint64_t written;
+
+	atomic_store(&s->dirty_us, 0);
+	written = atomic_load(&s->written);
+	if (fdatasync(s->wal_fd)) {
+		s->sync_err = -errno;
+		cf_state_tell(s, "%s-wal cannot be written to the disk: %s; "
+			      "what guests set may be lost", s->path,
+			      strerror(errno));
+		return s->sync_err;
+	}
+	atomic_store(&s->synced, written);
+	cf_state_count(&s->stats.syncs, 1);
+	cf_state_count(&s->stats.db_us, (uint64_t)(cf_clock_us() - begin));
+	return 0;
+}
+
+int
+cf_state_sync(struct cf_state *s)
+{
+	uint64_t written = atomic_load(&s->written);
+	int err = 0;
+
+	if (atomic_load(&s->synced) >= written)
+		return 0;
+	pthread_mutex_lock(&s->sync_lock);
+	if (s->sync_err)
+		err = s->sync_err;
+	else if (atomic_load(&s->synced) < written)
+		err = sync_log(s);
+	pthread_mutex_unlock(&s->sync_lock);
+	return err;
+}
+
+/* PASSIVE: nobody waits for it, and it waits for nobody.  Whoever writes next
+ * after all was moved begins the log anew. */
+static void
+move_log(struct cf_state *s)
+{
+	int code = 0, pages = 0, moved = 0;
+
+	if (!s->mover)
+		code = cf_state_connect(s, &s->mover);
+	if (!code)
+		code = sqlite3_wal_checkpoint_v2(s->mover, NULL,
+						 SQLITE_CHECKPOINT_PASSIVE,
+						 &pages, &moved);
+	if (code && (code & 0xff) != SQLITE_BUSY) {
+		cf_state_errno(s, s->mover, code);
+		return;
+	}
+	if (!code)
+		cf_state_count(&s->stats.checkpoints, 1);
+	/* Again when it has grown, or next time if a reader was in the way. */
+	atomic_store(&s->wal_pages, pages == moved ? 0 : LOG_PAGES);
+}
+
+/* ------------------------------------------------------------------ */
+/* Backups. */
+
+static int
+sync_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+int
+cf_state_backup(struct cf_state *s, const char *path)
+{
+	struct cf_reader *r;
+	sqlite3_stmt *stmt;
+	int err, code;
+
+	if (!s->exists)
+		return -ENOENT;
+	err = cf_reader_get(s, &r);
+	if (err)
+		return err;
+	stmt = cf_db_prepare(r->db, "VACUUM INTO ?1");
+	code = SQLITE_NOMEM;
+	if (stmt) {
+		sqlite3_bind_text(stmt, 1, path, -1, SQLITE_STATIC);
+		code = sqlite3_step(stmt);
+		code = code == SQLITE_DONE ? 0 : code & 0xff;
+	}
+	err = code == SQLITE_ERROR ? -EEXIST : cf_state_errno(s, r->db, code);
+	sqlite3_finalize(stmt);
+	cf_reader_put(s, r);
+	return err ? err : sync_file(path);
+}
+
+/* Older than a week?  The first one is due a week after the file was made. */
+static bool
+is_due(struct cf_state *s, const char *backup)
+{
+	struct stat st;
+	struct statx stx;
+	time_t last = 0;
+
+	if (!stat(backup, &st))
+		last = st.st_mtime;
+	else if (!statx(AT_FDCWD, s->path, 0, STATX_BTIME, &stx) &&
+		 (stx.stx_mask & STATX_BTIME))
+		last = (time_t)stx.stx_btime.tv_sec;
+	return last && time(NULL) - last > BACKUP_S;
+}
+
+static void
+back_up(struct cf_state *s)
+{
+	char *new = NULL, *old = NULL;
+	int err = 0;
+
+	s->backup_us = cf_clock_us();
+	if (asprintf(&new, "%s.new", s->path) < 0)
+		new = NULL;
+	if (asprintf(&old, "%s.bak", s->path) < 0)
+		old = NULL;
+	if (new && old && is_due(s, old)) {
+		unlink(new);
+		err = cf_state_backup(s, new);
+		if (!err && rename(new, old))
+			err = -errno;
+		if (err)
+			cf_state_tell(s, "%s cannot be backed up to %s: %s",
+				      s->path, old, strerror(-err));
+	}
+	free(new);
+	free(old);
+}
+
+/* ------------------------------------------------------------------ */
+
+/* How long until the oldest change that is not synced is due, in ms; -1: there
+ * is none. */
+static int
+due_ms(struct cf_state *s)
+{
+	int64_t since = atomic_load(&s->dirty_us), us;
+
+	if (!since)
+		return -1;
+	us = since + AGE_US - cf_clock_us();
+	return us <= 0 ? 0 : (int)(us / 1000) + 1;
+}
+
+int
+cf_state_work(struct cf_state *s)
+{
+	int ms = due_ms(s);
+
+	if (!ms) {
+		if (cf_state_sync(s))
+			atomic_store(&s->dirty_us, 0);
+		if (atomic_load(&s->wal_pages) >= LOG_PAGES && !s->broken)
+			move_log(s);
+		if (!s->backup_us || cf_clock_us() - s->backup_us > LOOK_US)
+			back_up(s);
+		ms = due_ms(s);
+	}
+	if (ms >= 0)
+		return ms;
+	atomic_store(&s->called, false);
+	/* A change since then saw that we were called. */
+	if (atomic_load(&s->dirty_us) && !atomic_exchange(&s->called, true))
+		return due_ms(s) < 0 ? 0 : due_ms(s);
+	return -1;
+}

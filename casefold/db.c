@@ -19,9 +19,12 @@
 
 #include "casefold/scan.h"
 
-static const char pragmas[] =
+/* These write, even to a database that has them. */
+static const char layout[] =
 	"PRAGMA page_size=8192;"
-	"PRAGMA auto_vacuum=INCREMENTAL;"
+	"PRAGMA auto_vacuum=INCREMENTAL;";
+
+static const char pragmas[] =
 	"PRAGMA journal_mode=WAL;"
 	"PRAGMA synchronous=NORMAL;"
 	"PRAGMA mmap_size=0;"
@@ -56,6 +59,8 @@ cf_db_open(const char *path, const char *setup, unsigned flags, sqlite3 **db)
 	if (!code && (flags & CF_DB_LEAVE))
 		code = sqlite3_db_config(*db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
 					 1, (int *)NULL);
+	if (!code && !(flags & CF_DB_LEAVE))
+		code = sqlite3_exec(*db, layout, NULL, NULL, NULL);
 	if (!code)
 		code = sqlite3_exec(*db, pragmas, NULL, NULL, NULL);
 	if (!code)

@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 enum {
-	CF_DB_LEAVE = 1 << 0,	/* closing it moves no log into it */
+	CF_DB_LEAVE = 1 << 0,	/* opening and closing it writes nothing to it */
 };
 
 /*

@@ -8,7 +8,7 @@ casefold_libcasefold_a_SOURCES = casefold/casefold.h \
 	casefold/read.c casefold/scan.c casefold/scan.h casefold/share.c \
 	casefold/state.c casefold/state.h casefold/state_cache.c \
 	casefold/state_db.h casefold/state_each.c casefold/state_open.c \
-	casefold/state_row.c casefold/state_set.c casefold/state_set.h \
+	casefold/state_read.c casefold/state_row.c casefold/state_set.c casefold/state_set.h \
 	casefold/state_sync.c casefold/state_text.c casefold/state_tree.c \
 	casefold/state_xattr.c casefold/watch.c
 casefold_libcasefold_a_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
@@ -47,11 +47,30 @@ tests_test_casefold_cache_SOURCES = tests/test-casefold-cache.c \
 tests_test_casefold_cache_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
 tests_test_casefold_cache_LDADD = $(CASEFOLD_LIBS)
 
-check_PROGRAMS += tests/test-casefold-state
-TESTS += tests/test-casefold-state
+# The store of owners and attributes.
+state_tests = tests/test-casefold-state tests/test-casefold-state-text \
+	tests/test-casefold-state-crash tests/test-casefold-state-threads
+state_test_headers = tests/state-test.h tests/casefold-test.h tests/tap.h
+check_PROGRAMS += $(state_tests)
+TESTS += $(state_tests)
 tests_test_casefold_state_SOURCES = tests/test-casefold-state.c \
-	tests/state-test.h tests/casefold-test.h tests/tap.h
+	$(state_test_headers)
 tests_test_casefold_state_LDADD = $(CASEFOLD_LIBS)
+tests_test_casefold_state_text_SOURCES = tests/test-casefold-state-text.c \
+	$(state_test_headers)
+tests_test_casefold_state_text_LDADD = $(CASEFOLD_LIBS)
+tests_test_casefold_state_crash_SOURCES = tests/test-casefold-state-crash.c \
+	$(state_test_headers)
+tests_test_casefold_state_crash_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
+tests_test_casefold_state_crash_LDADD = $(CASEFOLD_LIBS)
+tests_test_casefold_state_threads_SOURCES = \
+	tests/test-casefold-state-threads.c $(state_test_headers)
+tests_test_casefold_state_threads_LDADD = $(CASEFOLD_LIBS)
+
+EXTRA_PROGRAMS += tests/bench/bench-state
+tests_bench_bench_state_SOURCES = tests/bench/bench-state.c \
+	$(state_test_headers)
+tests_bench_bench_state_LDADD = $(CASEFOLD_LIBS)
 
 check_PROGRAMS += tests/fuzz/replay-fold
 TESTS += tests/fuzz/replay-fold

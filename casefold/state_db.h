@@ -17,7 +17,7 @@
 enum {
 	CF_HDL_MAX = 1 + 128,	/* the type, then the handle */
 	CF_STATE_VERSION = 1,
-	CF_STATE_BUSY_MS = 5000,	/* another process has it locked */
+	CF_STATE_BUSY_MS = 2000,	/* another process has it locked */
 };
 
 /* Statements of the writing connection. */
@@ -108,30 +108,54 @@ int cf_state_connect(struct cf_state *s, sqlite3 **db);
 
 __attribute__((format(printf, 2, 3)))
 void cf_state_tell(struct cf_state *s, const char *fmt, ...);
+void cf_state_count(uint64_t *counter, uint64_t n);
 /* Under s->lock; NULL without memory. */
 struct cf_state_fs *cf_state_add_fs(struct cf_state *s,
 				    const unsigned char *id, unsigned len,
 				    int64_t type);
 
-/* ---- state_row.c ---- */
+/* ---- state_read.c ---- */
 
-/* The order of columns wherever rows are read. */
+/* 0, or -EOPNOTSUPP if the file could be taken for another one later. */
+int cf_state_make_key(const struct cf_state_fs *fs,
+		      const struct cf_state_file *file,
+		      struct cf_state_key *key);
+/* Of columns; false if that is no key. */
+bool cf_state_read_key(sqlite3_stmt *stmt, int ino, int hdl, int btime,
+		       struct cf_state_key *key);
+uint64_t cf_state_tag(const struct cf_state_fs *fs,
+		      const struct cf_state_key *key);
+bool cf_state_same_birth(int64_t a, int64_t b);
+
+/* The order of columns wherever rows are read or written. */
 #define CF_STATE_COLUMNS "uid,gid,mode,rdev,dosattr,crtime,huid,hgid"
 void cf_state_read_columns(sqlite3_stmt *stmt, int first,
 			   struct cf_state_row *row);
-uint64_t cf_state_tag(const struct cf_state_fs *fs,
-		      const struct cf_state_key *key);
-/* Of a column; false if that is no handle. */
-bool cf_state_read_key(sqlite3_stmt *stmt, int ino, int hdl, int btime,
-		       struct cf_state_key *key);
-bool cf_state_same_birth(int64_t a, int64_t b);
-/* Delete just that row, unless it changed hands. */
-int cf_state_delete(struct cf_state_fs *fs, const struct cf_state_key *key);
-void cf_state_count(uint64_t *counter, uint64_t n);
+void cf_state_bind_columns(sqlite3_stmt *stmt, int first,
+			   const struct cf_state_row *row);
+/* fs, ino, hdl are the first parameters. */
+void cf_state_bind_key(sqlite3_stmt *stmt, const struct cf_state_fs *fs,
+		       const struct cf_state_key *key);
+/* The fields of `mask` become those of `from`. */
+void cf_state_merge(struct cf_state_row *row, unsigned mask,
+		    const struct cf_state_row *from);
+
 /* A connection for reading, for the caller alone. */
 int cf_reader_get(struct cf_state *s, struct cf_reader **reader);
 void cf_reader_put(struct cf_state *s, struct cf_reader *reader);
 void cf_readers_close(struct cf_state *s);
+
+/* 1 and the row, 0, or -errno; through a statement like cf_reader.get. */
+int cf_state_read_row(struct cf_state_fs *fs, sqlite3 *db, sqlite3_stmt *stmt,
+		      const struct cf_state_key *key, struct cf_row *row);
+/* The same through a reader, and keep it in memory: cf_rows_offer(). */
+int cf_state_read(struct cf_state_fs *fs, const struct cf_state_key *key,
+		  unsigned changes, struct cf_row *row);
+
+/* ---- state_row.c ---- */
+
+/* Delete just that row: 1, 0 if it is not there, or -errno. */
+int cf_state_delete(struct cf_state_fs *fs, const struct cf_state_key *key);
 
 /* ---- state_sync.c ---- */
 

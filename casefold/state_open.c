@@ -70,10 +70,12 @@ cf_state_damage(struct cf_state *s, char why[CF_STATE_WHY])
 	snprintf(why, CF_STATE_WHY,
 		 "%s is damaged and was left as it is; to go on, stop the "
 		 "daemon, copy the directory, and in the copy run "
-		 "\"sqlite3 state.db .recover | sqlite3 new.db\": new.db then "
-		 "takes the place of state.db, without state.db-wal and "
-		 "state.db-shm; or move the three away, start again and give "
-		 "an export to \"gatewayctl state import\"", s->path);
+		 "\"sqlite3 state.db .recover | sqlite3 new.db\" (of a sqlite3 "
+		 "that has the table sqlite_dbpage): new.db then takes the "
+		 "place of state.db, without state.db-wal and state.db-shm; or "
+		 "let the last backup, state.db.bak, do so; or move all of them "
+		 "away, start again and give an export to "
+		 "\"gatewayctl state import\"", s->path);
 }
 
 int

@@ -51,7 +51,7 @@ cf_inos_has(const struct cf_inos *set, uint64_t ino)
  */
 enum {
 	CF_ROWS_WAYS = 8,
-	CF_ROWS_LOCKS = 64,
+	CF_ROWS_LOCKS = 32,
 };
 
 struct cf_row {

@@ -20,7 +20,7 @@
 #define LOOK_US 3600000000ll	/* for an old backup */
 enum {
 	AGE_US = 700000,	/* of a change, then it is synced */
-	LOG_PAGES = 512,	/* of 8 KiB, then the log is moved */
+	LOG_PAGES = 1024,	/* of 4 KiB, then the log is moved */
 		BACKUP_S = 7 * 24 * 3600,
 };
 

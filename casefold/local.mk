@@ -49,7 +49,8 @@ tests_test_casefold_cache_LDADD = $(CASEFOLD_LIBS)
 
 # The store of owners and attributes.
 state_tests = tests/test-casefold-state tests/test-casefold-state-text \
-	tests/test-casefold-state-crash tests/test-casefold-state-threads
+	tests/test-casefold-state-crash tests/test-casefold-state-damage \
+	tests/test-casefold-state-threads
 state_test_headers = tests/state-test.h tests/casefold-test.h tests/tap.h
 check_PROGRAMS += $(state_tests)
 TESTS += $(state_tests)
@@ -60,9 +61,13 @@ tests_test_casefold_state_text_SOURCES = tests/test-casefold-state-text.c \
 	$(state_test_headers)
 tests_test_casefold_state_text_LDADD = $(CASEFOLD_LIBS)
 tests_test_casefold_state_crash_SOURCES = tests/test-casefold-state-crash.c \
-	$(state_test_headers)
-tests_test_casefold_state_crash_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
+	tests/state-disk.h $(state_test_headers)
 tests_test_casefold_state_crash_LDADD = $(CASEFOLD_LIBS)
+tests_test_casefold_state_damage_SOURCES = \
+	tests/test-casefold-state-damage.c tests/state-disk.h \
+	$(state_test_headers)
+tests_test_casefold_state_damage_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
+tests_test_casefold_state_damage_LDADD = $(CASEFOLD_LIBS)
 tests_test_casefold_state_threads_SOURCES = \
 	tests/test-casefold-state-threads.c $(state_test_headers)
 tests_test_casefold_state_threads_LDADD = $(CASEFOLD_LIBS)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Part of the door of casefold/: state.db, the durable store of what guests set
- * and the host cannot hold: owners, mode bits, device numbers, DOS attributes,
+ * A part of the door of casefold/: state.db, the durable store of what guests
+ * set and the host cannot hold: owners, mode bits, device numbers, DOS attributes,
  * creation times.  Include casefold/casefold.h.
  *
- * One struct cf_state per tag, over reloads; shares of the tag hold a reference.
+ * One struct cf_state per tag, over reloads; shares of it hold a reference.
  * Nothing is made on disk before the first row is written.  A row belongs to an
  * inode: to a file system, a number, and a file handle with its generation and
  * the birth time, so that a number that is used again never shows an old owner.
@@ -250,8 +250,9 @@ int cf_state_export_tree(struct cf_state *state, int root_fd,
 
 /*
  * Record what a line says, in place of what was recorded for that file; a line
- * with a path alone deletes it.  `root_fd` is a directory.  Empty lines and # lines do nothing.  On error
- * `why` says what is wrong with the line, or with the file.
+ * with a path alone deletes it.  Empty lines and # lines do nothing.  `root_fd`
+ * is a directory.  On error `why` says what is wrong with the line, or with the
+ * file.
  */
 int cf_state_import(struct cf_state *state, int root_fd, const char *line,
 		    char why[CF_STATE_WHY]);

@@ -43,8 +43,8 @@ static const char *const names[] = {
 
 static const char *const lines[] = {
 	"\".\" uid=0",
-	"\"a \\042b\\134\\012\" uid=1000 gid=1001 mode=0104755 rdev=8:1 "
-	"dosattr=0x22 crtime=2024-02-29T12:34:56.7890123Z",
+	("\"a \\042b\\134\\012\" uid=1000 gid=1001 mode=0104755 rdev=8:1 "
+	 "dosattr=0x22 crtime=2024-02-29T12:34:56.7890123Z"),
 	"\"dir\" mode=01000",
 	"\"dir/link\" crtime=1601-01-01T00:00:00.0000000Z",
 	"\"dir/\303\244\" gid=4294967294",

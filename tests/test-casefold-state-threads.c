@@ -36,7 +36,7 @@ ino_of(int writer, int i)
 	return 1 + (uint64_t)i * WRITERS + (uint64_t)writer;
 }
 
-/* Owner and group are changed together: nobody may see one without the other. */
+/* Owner and group change together: nobody may see one without the other. */
 static void *
 write_rows(void *arg)
 {

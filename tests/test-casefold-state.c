@@ -5,8 +5,7 @@
  */
 #include "config.h"
 
-#include <sys/sysmacros.h>
-
+#include "casefold/state_set.h"
 #include "tests/state-test.h"
 
 static const struct cf_state_row full = {
@@ -227,9 +226,101 @@ test_locked(void)
 	remove_store();
 }
 
+/* The set of numbers against an array. */
+static void
+test_numbers(void)
+{
+	enum { N = 5000, OPS = 200000 };
+	static bool has[N];
+	struct cf_inos set = { 0 };
+	size_t n = 0;
+	int wrong = 0;
+
+	for (int i = 0; i < OPS; i++) {
+		/* Half of them in a row, half far apart. */
+		uint64_t k = (uint64_t)random() % N;
+		uint64_t ino = k % 2 ? k : k << 40;
+
+		if (random() % 3) {
+			wrong += cf_inos_add(&set, ino) !=
+				 (k ? !has[k] : -EINVAL);
+			n += k && !has[k];
+			has[k] = k;
+		} else {
+			cf_inos_del(&set, ino);
+			n -= has[k];
+			has[k] = false;
+		}
+		k = (uint64_t)random() % N;
+		wrong += cf_inos_has(&set, k % 2 ? k : k << 40) != has[k];
+		if (i == OPS / 2) {
+			for (k = 0; k < N; k++) {
+				cf_inos_del(&set, k % 2 ? k : k << 40);
+				has[k] = false;
+			}
+			n = 0;
+		}
+	}
+	is_int(wrong, 0, "numbers: as an array has them");
+	is_int(set.n, n, "numbers: as many");
+	cf_inos_fini(&set);
+}
+
+/* What was read before a change does not come in after it. */
+static void
+test_rows_in_memory(void)
+{
+	struct cf_rows rows;
+	struct cf_row row = { .row = { .uid = 1 } }, got;
+	unsigned changes;
+	uint64_t tag = 0x123456789abcdef0u;
+	int lost = 0;
+
+	cf_rows_init(&rows, 1 << 20);
+	ok(!cf_rows_find(&rows, tag, &got, &changes), "rows: none");
+	cf_rows_reserve(&rows, 1);
+	cf_rows_offer(&rows, tag, &row, changes);
+	ok(cf_rows_find(&rows, tag, &got, &changes) && got.row.uid == 1,
+	   "rows: what was read");
+	cf_rows_del(&rows, tag);
+	ok(!cf_rows_find(&rows, tag, &got, &changes), "rows: deleted");
+	row.row.uid = 2;
+	cf_rows_put(&rows, tag, &row);
+	cf_rows_del(&rows, tag);
+	row.row.uid = 1;
+	cf_rows_offer(&rows, tag, &row, changes);
+	ok(!cf_rows_find(&rows, tag, &got, &changes),
+	   "rows: an old one does not come back");
+	is_int(rows.lost, 0, "rows: none put out");
+
+	/* As many as there is memory for, and more. */
+	for (int round = 0; round < 2; round++) {
+		for (uint64_t i = 1; i <= (round ? 40000 : 1000); i++) {
+			row.row.uid = (uint32_t)i;
+			cf_rows_reserve(&rows, i);
+			cf_rows_put(&rows, i * 0x9e3779b97f4a7c15u, &row);
+		}
+		for (uint64_t i = 1; i <= (round ? 40000 : 1000); i++) {
+			if (!cf_rows_find(&rows, i * 0x9e3779b97f4a7c15u, &got,
+					  &changes))
+				lost++;
+			else if (got.row.uid != i)
+				lost += 1000000;
+		}
+		if (!round)
+			is_int(lost + (int)rows.lost, 0, "rows: a thousand");
+	}
+	ok(lost > 0 && lost < 40000 && (int)rows.lost >= lost,
+	   "rows: %d of 40000 put out", lost);
+	ok(cf_rows_memory(&rows) <= 1 << 20, "rows: no more memory than that");
+	cf_rows_fini(&rows);
+}
+
 int
 main(void)
 {
+	test_numbers();
+	test_rows_in_memory();
 	begin_store(NULL);
 	test_empty();
 	test_fields();

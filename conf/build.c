@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "conf/caps.h"
+#include "conf/idmap.h"
 #include "conf/load.h"
 #include "conf/xattrmap.h"
 
@@ -193,6 +194,8 @@ box_free(struct conf_box *box)
 		if (conf_keys[i].scope & (CONF_IN_SHARE | CONF_IN_DEFAULTS))
 			conf_value_fini(&conf_keys[i], share);
 	conf_rules_fini(&share->xattr_rules);
+	conf_idmap_fini(&share->uid_map);
+	conf_idmap_fini(&share->gid_map);
 	free(share->allowed_uid);
 	free(share->tag);
 	free(box->marks.v);
@@ -224,6 +227,8 @@ new_box(struct conf_loader *l, const struct conf_section *own,
 		err = number_users(share);
 	if (!err)
 		err = read_rules(share);
+	if (!err)
+		err = conf_ids_read(share);
 	if (!err && above)
 		err = name_socket(share, socket_dir);
 	if (!err)

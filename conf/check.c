@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "conf/idmap.h"
 #include "conf/load.h"
 #include "conf/text.h"
 #include "conf/xattrmap.h"
@@ -460,6 +461,30 @@ check_rules(const struct check *c, size_t i)
 	}
 }
 
+/* Rules that are good one by one may overlap. */
+static void
+check_ids(const struct check *c, size_t i, const char *name,
+	  const struct conf_list *rules)
+{
+	const struct conf_share *share = share_of(c, i);
+	const struct conf_key *key = conf_key_get(name);
+	struct conf_idmap map = { 0 };
+
+	for (size_t k = 0; k < rules->n; k++) {
+		const struct conf_mark *mark =
+			conf_mark_find(&conf_box(share)->marks, key, k);
+		char why[CONF_WHY];
+		int err = conf_idmap_add(rules->v[k], &map, why);
+
+		if (err == -ENOMEM)
+			c->l->no_memory = true;
+		else if (err && mark)
+			conf_say(c->l, CONF_ERROR, mark->at, share->tag, name,
+				 "%s", why);
+	}
+	conf_idmap_fini(&map);
+}
+
 void
 conf_check(struct conf_loader *l, const struct conf_whole *whole)
 {
@@ -488,6 +513,10 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 		check_socket(&c, i);
 	for (size_t i = 0; i < conf->nshares; i++)
 		check_rules(&c, i);
+	for (size_t i = 0; i < conf->nshares; i++) {
+		check_ids(&c, i, "translate_uid", &share_of(&c, i)->translate_uid);
+		check_ids(&c, i, "translate_gid", &share_of(&c, i)->translate_gid);
+	}
 	check_listeners(&c);
 	free(c.places);
 }

@@ -24,11 +24,14 @@
 #define PATH(s, f)	.type = CONF_PATH, .off = FIELD(s, f, char *)
 #define USER(s, f)	.type = CONF_USER, .off = FIELD(s, f, char *)
 #define GROUP(s, f)	.type = CONF_GROUP, .off = FIELD(s, f, char *)
+#define OWNER(s, f)	.type = CONF_OWNER, .off = FIELD(s, f, char *)
 #define CAPS(s, f)	.type = CONF_CAPS, .off = FIELD(s, f, char *)
 #define BOOL(s, f)	.type = CONF_BOOL, .off = FIELD(s, f, bool)
 #define UINT(s, f)	.type = CONF_UINT, .off = FIELD(s, f, unsigned)
 #define MODE(s, f)	.type = CONF_MODE, .off = FIELD(s, f, unsigned), \
 			.max = 0777
+#define MASK(s, f)	.type = CONF_MODE, .off = FIELD(s, f, unsigned), \
+			.max = 07777
 #define CHOICE(s, f, c)	.type = CONF_CHOICE, .off = FIELD(s, f, unsigned), \
 			.choices = c
 #define NUMBER(s, f)	.type = CONF_NUMBER, .off = FIELD(s, f, uint64_t)
@@ -37,6 +40,7 @@
 #define TIMEOUT(s, f)	.type = CONF_TIME, .off = FIELD(s, f, int64_t)
 #define USERS(s, f)	.type = CONF_USERS, .off = FIELD(s, f, struct conf_list)
 #define RULES(s, f)	.type = CONF_RULES, .off = FIELD(s, f, struct conf_list)
+#define IDS(s, f)	.type = CONF_IDS, .off = FIELD(s, f, struct conf_list)
 
 #define GATEWAY		.scope = CONF_IN_GATEWAY
 #define SHARE		.scope = CONF_IN_SHARE | CONF_IN_DEFAULTS
@@ -342,6 +346,47 @@ const struct conf_key conf_keys[] = {
 	  .def = "never", .reload = CONF_NEXT,
 	  .help = "New files get the label of the guest's security module: never, "
 		  "with guests that send it, or refuse guests that do not." },
+	{ .name = "translate_uid", SHARE, IDS(conf_share, translate_uid),
+	  .def = "", .reload = CONF_NEXT,
+	  .help = "Other numbers on the host for the guest's users, in the language "
+		  "of virtiofsd: map:GUEST:HOST:COUNT, guest:GUEST:HOST:COUNT, "
+		  "host:HOST:GUEST:COUNT, squash-guest:GUEST:HOST:COUNT, "
+		  "squash-host:HOST:GUEST:COUNT, forbid-guest:GUEST:COUNT.  What no "
+		  "rule names stays what it is; see OWNERS." },
+	{ .name = "translate_gid", SHARE, IDS(conf_share, translate_gid),
+	  .def = "", .reload = CONF_NEXT,
+	  .help = "The same for groups." },
+	{ .name = "force_user", SHARE, USER(conf_share, force_user),
+	  .def = "", .reload = CONF_NEXT,
+	  .help = "Every user of the guest whom no rule of translate_uid names acts "
+		  "as this user of the host, by name or number, and with this "
+		  "user's own group unless force_group names another." },
+	{ .name = "force_group", SHARE, GROUP(conf_share, force_group),
+	  .def = "", .reload = CONF_NEXT,
+	  .help = "The same for groups, with translate_gid." },
+	{ .name = "create_mask", .alias = { "create_mode" }, SHARE,
+	  MASK(conf_share, create_mask), .def = "07777", .reload = CONF_LIVE,
+	  .help = "Bits of the mode that a new file may have; the others are taken "
+		  "away." },
+	{ .name = "directory_mask", .alias = { "directory_mode" }, SHARE,
+	  MASK(conf_share, directory_mask), .def = "07777",
+	  .reload = CONF_LIVE,
+	  .help = "The same for new directories." },
+	{ .name = "overflow_uid", SHARE, UINT(conf_share, overflow_uid),
+	  .def = "auto", .max = UINT32_MAX - 1, .word = "auto",
+	  .word_value = UINT32_MAX, .reload = CONF_NEXT,
+	  .help = "What a guest sees as the user of files whose user has no number "
+		  "in the user namespace of the daemon; auto = "
+		  "/proc/sys/kernel/overflowuid of the host." },
+	{ .name = "overflow_gid", SHARE, UINT(conf_share, overflow_gid),
+	  .def = "auto", .max = UINT32_MAX - 1, .word = "auto",
+	  .word_value = UINT32_MAX, .reload = CONF_NEXT,
+	  .help = "The same for groups; auto = /proc/sys/kernel/overflowgid." },
+	{ .name = "root_owner", SHARE, OWNER(conf_share, root_owner),
+	  .def = "", .reload = CONF_NEXT,
+	  .help = "UID:GID that a guest sees on the shared directory itself where it "
+		  "would see overflow_uid or overflow_gid; empty = the daemon's own. "
+		  " A Windows guest makes files as the owner it sees there." },
 	{ .name = "locks", SHARE, CHOICE(conf_share, locks, locks),
 	  .def = "local", .reload = CONF_NEXT,
 	  .help = "File locks of a guest: local = they hold within the guest; remote "
@@ -408,7 +453,7 @@ bool
 conf_key_is_list(const struct conf_key *key)
 {
 	return key->type == CONF_USERS || key->type == CONF_RULES ||
-	       key->type == CONF_FILES;
+	       key->type == CONF_IDS || key->type == CONF_FILES;
 }
 
 const char *

@@ -21,6 +21,7 @@ enum conf_type {
 	CONF_USER,		/* char *, "" or a user that exists */
 	CONF_GROUP,		/* char *, "" or a group that exists */
 	CONF_CAPS,		/* char *, +NAME and -NAME of capabilities */
+	CONF_OWNER,		/* char *, "" or UID:GID */
 	CONF_BOOL,		/* bool */
 	CONF_UINT,		/* unsigned */
 	CONF_MODE,		/* unsigned, octal */
@@ -30,6 +31,7 @@ enum conf_type {
 	CONF_TIME,		/* uint64_t or int64_t, microseconds */
 	CONF_USERS,		/* struct conf_list of users, split at blanks */
 	CONF_RULES,		/* struct conf_list of xattrmap rules */
+	CONF_IDS,		/* struct conf_list of rules, split at blanks */
 	CONF_FILES,		/* no field: include */
 	CONF_NTYPES,
 };

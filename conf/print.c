@@ -127,12 +127,13 @@ print_roff(const char *s, FILE *out)
 static const char *const kinds[CONF_NTYPES] = {
 	[CONF_STRING] = "words",  [CONF_PATH] = "path",
 	[CONF_USER] = "user",	  [CONF_GROUP] = "group",
-	[CONF_CAPS] = "caps",
+	[CONF_CAPS] = "caps",	  [CONF_OWNER] = "uid:gid",
 	[CONF_BOOL] = "yes | no", [CONF_UINT] = "number",
 	[CONF_MODE] = "mode",	  [CONF_CHOICE] = "word",
 	[CONF_NUMBER] = "number", [CONF_SIZE] = "size",
 	[CONF_TIME] = "time",	  [CONF_USERS] = "user ...",
-	[CONF_RULES] = "rule ...", [CONF_FILES] = "file",
+	[CONF_RULES] = "rule ...", [CONF_IDS] = "rule ...",
+	[CONF_FILES] = "file",
 };
 
 static const char *

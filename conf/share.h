@@ -98,6 +98,29 @@ struct conf_rules {
 	size_t n;
 };
 
+/* What becomes of a range of ids in one direction; the rules of translate_uid
+ * and translate_gid. */
+enum conf_id_type {
+	CONF_ID_RANGE,		/* first is `to`, first + 1 is `to` + 1 ... */
+	CONF_ID_SQUASH,		/* all of them are `to` */
+	CONF_ID_FORBID,		/* the guest must not use them */
+};
+
+struct conf_id_range {
+	uint32_t first, last;
+	uint32_t to;
+	unsigned type;		/* enum conf_id_type */
+};
+
+struct conf_id_ranges {		/* sorted, none overlaps another */
+	struct conf_id_range *v;
+	size_t n;
+};
+
+struct conf_idmap {
+	struct conf_id_ranges to_host, to_guest;
+};
+
 #define CONF_TAG_MAX 36		/* bytes; virtio 1.2, 5.11.4 */
 
 /*
@@ -149,6 +172,16 @@ struct conf_share {
 	struct conf_rules xattr_rules;	/* the same, read */
 	unsigned posix_acl;	/* enum conf_when */
 	unsigned security_label;	/* enum conf_when */
+
+	struct conf_list translate_uid, translate_gid;	/* as written */
+	struct conf_idmap uid_map, gid_map;	/* the same, read */
+	char *force_user, *force_group;	/* "" = nobody is forced */
+	uint32_t forced_uid, forced_gid;	/* the same; -1 = none */
+	uint32_t overflow_uid, overflow_gid;	/* -1 = the kernel's own */
+	char *root_owner;	/* "UID:GID"; "" = the daemon's own */
+	uint32_t root_uid, root_gid;	/* the same; -1 */
+	unsigned create_mask, directory_mask;
+
 	unsigned casefold;	/* enum conf_casefold */
 	uint64_t casefold_memory;	/* bytes of names in memory */
 	uint64_t casefold_disk;	/* bytes of cache.db; 0 = there is none */

@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "conf/caps.h"
+#include "conf/idmap.h"
 #include "conf/number.h"
 #include "conf/share.h"
 #include "conf/text.h"
@@ -148,6 +149,14 @@ check_caps(const char *text, char *why)
 	return conf_caps_scan(text, &caps, why);
 }
 
+static int
+check_owner(const char *text, char *why)
+{
+	uint32_t uid, gid;
+
+	return conf_owner_scan(text, &uid, &gid, why);
+}
+
 /* The types that are strings. */
 static check_fn *const checks[CONF_NTYPES] = {
 	[CONF_STRING] = check_string,
@@ -155,6 +164,7 @@ static check_fn *const checks[CONF_NTYPES] = {
 	[CONF_USER] = check_user,
 	[CONF_GROUP] = check_group,
 	[CONF_CAPS] = check_caps,
+	[CONF_OWNER] = check_owner,
 };
 
 /* uint64_t or int64_t, not unsigned */
@@ -278,9 +288,20 @@ list_add(struct conf_list *list, const char *s, size_t n)
 }
 
 static int
-set_users(const struct conf_key *key, const char *text, void *base, char *why)
+check_word(const struct conf_key *key, const char *word, char *why)
 {
-	static const char blanks[] = " \t,";
+	uid_t uid;
+
+	if (key->type == CONF_IDS)
+		return conf_idmap_add(word, NULL, why);
+	return find_user(word, &uid, why);
+}
+
+/* Lists of words.  A ',' may stand within a rule about ids. */
+static int
+set_words(const struct conf_key *key, const char *text, void *base, char *why)
+{
+	const char *blanks = key->type == CONF_IDS ? " \t" : " \t,";
 	struct conf_list *list =
 		base ? (struct conf_list *)((char *)base + key->off) : NULL;
 	int err = 0;
@@ -288,13 +309,12 @@ set_users(const struct conf_key *key, const char *text, void *base, char *why)
 	for (text += strspn(text, blanks); *text && !err;
 	     text += strspn(text, blanks)) {
 		size_t n = strcspn(text, blanks);
-		char *user = strndup(text, n);
-		uid_t uid;
+		char *word = strndup(text, n);
 
-		err = user ? find_user(user, &uid, why) : -ENOMEM;
+		err = word ? check_word(key, word, why) : -ENOMEM;
 		if (!err && list)
 			err = list_add(list, text, n);
-		free(user);
+		free(word);
 		text += n;
 	}
 	return err;
@@ -320,8 +340,8 @@ conf_value_set(const struct conf_key *key, const char *text, void *base,
 		return set_rules(key, text, base, why);
 	if (key->type == CONF_FILES)
 		return 0;
-	if (key->type == CONF_USERS)
-		return set_users(key, text, base, why);
+	if (key->type == CONF_USERS || key->type == CONF_IDS)
+		return set_words(key, text, base, why);
 	if (checks[key->type])
 		return set_string(key, text, base, why);
 	return set_number(key, text, base, why);
@@ -331,7 +351,8 @@ conf_value_set(const struct conf_key *key, const char *text, void *base,
 static bool
 has_list(const struct conf_key *key)
 {
-	return key->type == CONF_USERS || key->type == CONF_RULES;
+	return key->type == CONF_USERS || key->type == CONF_RULES ||
+	       key->type == CONF_IDS;
 }
 
 static const struct conf_list *

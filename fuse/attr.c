@@ -13,7 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/ids.h"
 
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452	/* Linux 6.6; the same on all architectures */
@@ -56,8 +56,7 @@ fs_attr_fill(struct fs_ctx *c, const struct statx *stx, struct fuse_attr *a)
 	a->ctimensec = stx->stx_ctime.tv_nsec;
 	a->mode = stx->stx_mode;
 	a->nlink = stx->stx_nlink;
-	a->uid = stx->stx_uid;
-	a->gid = stx->stx_gid;
+	fs_ids_to_guest(c, stx, &a->uid, &a->gid);
 	a->rdev = encode_dev(stx->stx_rdev_major, stx->stx_rdev_minor);
 	a->blksize = stx->stx_blksize;
 	a->flags = 0;
@@ -138,20 +137,6 @@ fs_op_getattr(struct fs_ctx *c, const void *arg, void *out)
 
 /* ------------------------------------------------------------------ */
 /* SETATTR */
-
-static int
-set_owner(const struct fuse_setattr_in *in, int fd)
-{
-	uid_t uid = in->valid & FATTR_UID ? in->uid : (uid_t)-1;
-	gid_t gid = in->valid & FATTR_GID ? in->gid : (gid_t)-1;
-
-	if (((in->valid & FATTR_UID) && uid == (uid_t)-1) ||
-	    ((in->valid & FATTR_GID) && gid == (gid_t)-1))
-		return -EINVAL;
-	if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	return 0;
-}
 
 /* Before Linux 6.6 only /proc can. */
 int
@@ -255,7 +240,7 @@ set_all(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 	int err = 0;
 
 	if (in->valid & (FATTR_UID | FATTR_GID))
-		err = set_owner(in, fd);
+		err = fs_ids_set_owner(c, fd, in);
 	if (!err && (in->valid & FATTR_MODE))
 		err = set_mode(c, in, fd);
 	if (!err && (in->valid & FATTR_SIZE))
@@ -290,15 +275,15 @@ wire_time(const struct statx_timestamp *t)
 }
 
 static void
-fill_statx(const struct statx *stx, struct fs_wire_statx *w)
+fill_statx(const struct fs_ctx *c, const struct statx *stx,
+	   struct fs_wire_statx *w)
 {
 	w->mask = stx->stx_mask & (STATX_BASIC_STATS | STATX_BTIME);
 	w->blksize = stx->stx_blksize;
 	w->attributes = stx->stx_attributes;
 	w->attributes_mask = stx->stx_attributes_mask;
 	w->nlink = stx->stx_nlink;
-	w->uid = stx->stx_uid;
-	w->gid = stx->stx_gid;
+	fs_ids_to_guest(c, stx, &w->uid, &w->gid);
 	w->mode = stx->stx_mode;
 	w->ino = stx->stx_ino;
 	w->size = stx->stx_size;
@@ -327,7 +312,7 @@ fs_op_statx(struct fs_ctx *c, const void *arg, void *reply)
 		return err;
 	fs_timeout(set->attr_timeout_us, set->cache, &out->attr_valid,
 		   &out->attr_valid_nsec);
-	fill_statx(&stx, &out->stat);
+	fill_statx(c, &stx, &out->stat);
 	return sizeof(*out);
 }
 
@@ -339,6 +324,7 @@ fs_op_access(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_access_in *in = arg;
 	unsigned mask = in->mask, rights;
+	uint32_t uid, gid;
 	struct statx stx;
 	int err = fs_statx(c, c->fd, "", &stx);
 
@@ -349,9 +335,10 @@ fs_op_access(struct fs_ctx *c, const void *arg, void *out)
 		return -EINVAL;
 	if ((mask & W_OK) && c->share->set->readonly)
 		return -EROFS;
-	if (c->h.uid == stx.stx_uid)
+	fs_ids_to_guest(c, &stx, &uid, &gid);
+	if (c->h.uid == uid)
 		rights = stx.stx_mode >> 6;
-	else if (c->h.gid == stx.stx_gid)
+	else if (c->h.gid == gid)
 		rights = stx.stx_mode >> 3;
 	else
 		rights = stx.stx_mode;

@@ -210,15 +210,15 @@ create(struct fs_ctx *c, const struct fuse_create_in *in, int *flags,
 	struct fs_making m;
 
 	for (int tries = 0; tries < CREATE_TRIES; tries++) {
-		fd = create_new(c, &m, asked, in->mode & 07777, stx, n);
+		fd = create_new(c, &m, asked, fs_file_mode(c, in->mode), stx,
+				n);
 		if (fd != -EEXIST || (in->flags & O_EXCL))
 			break;
 		fd = open_existing(c, m.name, asked, stx, n, flags);
 		if (fd != -ENOENT && fd != -ESTALE)
 			break;
 		/* Opening by handle made us ourselves. */
-		fd = fs_cred_caller(&c->t->cred, c->h.uid, c->h.gid,
-				    c->ngroups, c->groups);
+		fd = fs_ctx_become(c);
 		if (fd)
 			break;
 		fd = -EEXIST;
@@ -274,7 +274,8 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 	fs_use_umask(c, in->umask);
 	/* O_EXCL: it can never be linked. */
 	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
-				(int)(in->flags & O_EXCL), in->mode & 07777);
+				(int)(in->flags & O_EXCL),
+		    fs_file_mode(c, in->mode));
 	err = fd < 0 ? -errno : fs_set_label(c, fd);
 	if (!err)
 		err = fs_walk_fd(c, fd, &stx, &n);

@@ -32,6 +32,7 @@
 
 struct file_handle;
 struct fs_ctx;
+struct fs_ids;
 struct fs_node;
 struct fs_owner;
 struct fs_text;
@@ -128,6 +129,7 @@ struct fs_share {
 	struct statx root_stx;
 	struct fs_mount *root_mount;
 	bool privileged;	/* may act as other users */
+	struct fs_ids *ids;	/* ids.c; NULL: ids are the same on both sides */
 	struct cf_share *fold;	/* names match ignoring case; or NULL */
 	int marker_fd;		/* fold.c: what says so to Wine, or -1 */
 	struct fs_handle_buf root_buf;	/* fold.c: handle of the root, */
@@ -517,6 +519,12 @@ fs_use_umask(struct fs_ctx *c, uint32_t mask)
 {
 	if (fs_session_has(c->s, FUSE_DONT_MASK))
 		fs_cred_umask(&c->t->cred, mask);
+}
+/* The mode that a new file gets. */
+static inline mode_t
+fs_file_mode(const struct fs_ctx *c, uint32_t mode)
+{
+	return mode & 07777 & c->share->set->create_mask;
 }
 ssize_t fs_op_mknod(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_mkdir(struct fs_ctx *c, const void *in, void *out);

@@ -38,7 +38,10 @@ struct fs_wait;
 	X(read_bytes, "bytes of file data read by the guest")                \
 	X(written_bytes, "bytes of file data written by the guest")          \
 	X(reopened, "nodes opened again by their file handle")               \
-	X(nodes_limit, "lookups refused because an fd budget was used up")
+	X(nodes_limit, "lookups refused because an fd budget was used up")   \
+	X(ids_overflow, "owners shown as overflow_uid or overflow_gid")      \
+	X(ids_refused, "requests refused for a user or group")               \
+	X(ids_squashed, "users and groups that were squashed or forced")
 
 /*
  * What one thread counted for one share.  Written by one thread without

@@ -12,6 +12,8 @@ fuse_libfuse_a_SOURCES = \
 	fuse/fs.h \
 	fuse/fuse.h \
 	fuse/handle.c \
+	fuse/ids.c \
+	fuse/ids.h \
 	fuse/init.c \
 	fuse/io.c \
 	fuse/ioctl.c \
@@ -42,6 +44,7 @@ fuse_tests = tests/test-fuse-casefold \
 	tests/test-fuse-cred \
 	tests/test-fuse-dir \
 	tests/test-fuse-file \
+	tests/test-fuse-ids \
 	tests/test-fuse-init \
 	tests/test-fuse-lock \
 	tests/test-fuse-lookup \
@@ -49,6 +52,7 @@ fuse_tests = tests/test-fuse-casefold \
 	tests/test-fuse-names \
 	tests/test-fuse-node \
 	tests/test-fuse-options \
+	tests/test-fuse-overflow \
 	tests/test-fuse-special \
 	tests/test-fuse-threads \
 	tests/test-fuse-windows \
@@ -68,6 +72,8 @@ tests_test_fuse_dir_SOURCES = tests/test-fuse-dir.c
 tests_test_fuse_dir_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_file_SOURCES = tests/test-fuse-file.c
 tests_test_fuse_file_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_ids_SOURCES = tests/test-fuse-ids.c tests/fuseids.h
+tests_test_fuse_ids_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_init_SOURCES = tests/test-fuse-init.c
 tests_test_fuse_init_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_lock_SOURCES = tests/test-fuse-lock.c
@@ -82,6 +88,8 @@ tests_test_fuse_node_SOURCES = tests/test-fuse-node.c
 tests_test_fuse_node_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_options_SOURCES = tests/test-fuse-options.c
 tests_test_fuse_options_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_overflow_SOURCES = tests/test-fuse-overflow.c tests/fuseids.h
+tests_test_fuse_overflow_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c

@@ -63,7 +63,8 @@ fs_op_mknod(struct fs_ctx *c, const void *arg, void *out)
 	if (err)
 		return err;
 	fs_use_umask(c, in->umask);
-	if (mknodat(c->fd, c->name, in->mode & (S_IFMT | 07777),
+	if (mknodat(c->fd, c->name,
+		    (in->mode & S_IFMT) | fs_file_mode(c, in->mode),
 		    decode_dev(in->rdev)) < 0)
 		err = -errno;
 	return end(c, &m, err, out);
@@ -79,7 +80,8 @@ fs_op_mkdir(struct fs_ctx *c, const void *arg, void *out)
 	if (err)
 		return err;
 	fs_use_umask(c, in->umask);
-	if (mkdirat(c->fd, c->name, in->mode & 07777) < 0)
+	if (mkdirat(c->fd, c->name,
+		    in->mode & 07777 & c->share->set->directory_mask) < 0)
 		err = -errno;
 	return end(c, &m, err, out);
 }

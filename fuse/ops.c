@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuse/fs.h"
+#include "fuse/ids.h"
 #include "fuse/show.h"
 
 #define IN(x) sizeof(struct fuse_##x##_in)
@@ -179,8 +179,7 @@ fs_ctx_become(struct fs_ctx *c)
 	struct fs_cred *cred = &c->t->cred;
 
 	if (c->op->flags & FS_CALLER)
-		return fs_cred_caller(cred, c->h.uid, c->h.gid, c->ngroups,
-				      c->groups);
+		return fs_ids_become(c);
 	return c->op->flags & FS_ANY_ID ? 0 : fs_cred_self(cred, false);
 }
 

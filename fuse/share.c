@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/ids.h"
 
 __attribute__((format(printf, 3, 4))) static void
 say(char *why, size_t size, const char *fmt, ...)
@@ -97,13 +97,19 @@ fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 		say(why, size, "out of memory");
 		return -ENOMEM;
 	}
-	s->root_fd = -1;
+	s->root_fd = s->proc_fd = -1;
 	s->marker_fd = -1;
 	s->privileged = fs_cred_can_switch();
 	fs_share_set(s, set);
 	pthread_mutex_init(&s->mounts_lock, NULL);
 	pthread_mutex_init(&s->lru_lock, NULL);
 	pthread_mutex_init(&s->locks_lock, NULL);
+	err = fs_ids_new(set, &s->ids);
+	if (err) {
+		say(why, size, "out of memory");
+		fs_share_free(s);
+		return err;
+	}
 	s->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	err = open_root(s, why, size);
 	if (err)
@@ -119,6 +125,7 @@ fs_share_free(struct fs_share *share)
 	if (!share)
 		return;
 	fs_mounts_free(share);
+	fs_ids_free(share->ids);
 	if (share->proc_fd >= 0)
 		close(share->proc_fd);
 	if (share->root_fd >= 0)

@@ -25,7 +25,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/ids.h"
 
 #ifndef SYS_setxattrat		/* Linux 6.13; the same everywhere */
 #define SYS_setxattrat 463
@@ -272,6 +272,7 @@ fs_op_setxattr(struct fs_ctx *c, const void *arg, void *out)
 	struct fs_req *r = c->req;
 	char buf[FS_XNAME_SIZE];
 	const char *name;
+	size_t size = in->size;
 	int err = host_name(c, buf, &name);
 
 	(void)out;
@@ -283,7 +284,11 @@ fs_op_setxattr(struct fs_ctx *c, const void *arg, void *out)
 		return -EINVAL;
 	fs_iov_read(r->in, r->nin, sizeof(c->h) + c->value_at, c->t->out,
 		    in->size);
-	err = set_xattr(c, c->fd, name, c->t->out, in->size, (int)in->flags);
+	if (is_acl(name))
+		err = fs_ids_acl_to_host(c, c->t->out, &size);
+	if (!err)
+		err = set_xattr(c, c->fd, name, c->t->out, size,
+				(int)in->flags);
 	if (!err && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) &&
 	    !strcmp(name, ACL_ACCESS))
 		err = kill_sgid(c);
@@ -333,13 +338,19 @@ fs_op_getxattr(struct fs_ctx *c, const void *arg, void *out)
 	size_t size = in->size < XATTR_SIZE_MAX ? in->size : XATTR_SIZE_MAX;
 	char buf[FS_XNAME_SIZE];
 	const char *name;
+	ssize_t n;
 	int err = host_name(c, buf, &name);
 
 	/* What may not be set is not there, which is what programs expect. */
 	if (err)
 		return err == -EPERM ? -ENODATA : err;
-	return reply_bytes(c, get_xattr(c, name, c->t->out, size), in->size,
-			   out);
+	n = get_xattr(c, name, c->t->out, size);
+	if (n > 0 && size && is_acl(name)) {
+		size = (size_t)n;
+		fs_ids_acl_to_guest(c, c->t->out, &size);
+		n = (ssize_t)size;
+	}
+	return reply_bytes(c, n, in->size, out);
 }
 
 /* Keep what the guest may see, under its own names.  They only get shorter. */

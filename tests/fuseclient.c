@@ -42,6 +42,14 @@ defaults(struct conf_share *set, char *path)
 		.lock_wait_us = 10000000,
 		.announce_submounts = true,
 		.crossmnt = true,
+		.forced_uid = UINT32_MAX,
+		.forced_gid = UINT32_MAX,
+		.overflow_uid = UINT32_MAX,
+		.overflow_gid = UINT32_MAX,
+		.root_uid = UINT32_MAX,
+		.root_gid = UINT32_MAX,
+		.create_mask = 07777,
+		.directory_mask = 07777,
 		.inode_file_handles = CONF_HANDLES_PREFER,
 	};
 }

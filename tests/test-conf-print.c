@@ -97,6 +97,16 @@ static const struct {
 	{ "ds", "max_open_files = 16" },
 	{ "ds", "inline = yes" },
 	{ "ds", "inode_file_handles = fallback" },
+	{ "s", "translate_uid = map:1000:0:1 squash-guest:2000:99:10" },
+	{ "s", "translate_gid = HOST,7,8,1" },
+	{ "ds", "translate_gid =" },
+	{ "ds", "force_user = root" },
+	{ "ds", "force_group = 0" },
+	{ "ds", "create_mask = 0644" },
+	{ "ds", "directory-mode = 07777" },
+	{ "ds", "overflow_uid = 0" },
+	{ "ds", "overflow_gid = auto" },
+	{ "ds", "root_owner = 1000:100" },
 	{ "s", "socket = /run/other.%d.sock" },
 };
 
@@ -105,7 +115,9 @@ enum { NLINES = sizeof(lines) / sizeof(lines[0]) };
 static int
 is_list(const char *line)
 {
-	return !strncmp(line, "allow_uids", 10) || !strncmp(line, "include", 7);
+	return !strncmp(line, "allow_uids", 10) ||
+	       !strncmp(line, "include", 7) ||
+	       !strncmp(line, "translate_", 10);
 }
 
 static int

@@ -38,6 +38,14 @@ enum {
 	FILE_MAX = 1 << 20,
 };
 
+/* Of users and groups. */
+static struct conf_id_range to_host[] = {
+	{ 1000, 1009, 2000, CONF_ID_RANGE },
+	{ 1010, 0x2000, 99, CONF_ID_SQUASH },
+	{ 0x10000, UINT32_MAX - 1, 0, CONF_ID_FORBID },
+};
+static struct conf_id_range to_guest[] = { { 2000, 2009, 1000, CONF_ID_RANGE } };
+
 static struct fc *c;
 static uint64_t nodes[KNOWN], handles[KNOWN];
 static unsigned nnodes, nhandles;
@@ -63,6 +71,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	c->set.posix_acl = c->set.security_label = CONF_WHEN_AUTO;
 	c->set.locks = CONF_LOCKS_REMOTE;
 	c->set.lock_wait_us = 2000;
+	c->set.uid_map = c->set.gid_map =
+		(struct conf_idmap){ { to_host, 3 }, { to_guest, 1 } };
 	fc_open_share(c);
 	/* No file of ours gets larger, whatever a request says. */
 	setrlimit(RLIMIT_FSIZE, &small);

@@ -12,7 +12,7 @@ mkdir "$tmp/one"
 daemon=$GATEWAYD
 
 # Bits of capabilities(7).
-chown=0 mknod=27 sys_admin=21 net_admin=12
+chown=0 fowner=3 mknod=27 sys_admin=21 net_admin=12
 
 # has NUMBER: is it in the permitted set of the daemon?
 has() {
@@ -37,11 +37,11 @@ check "nothing else is" hasnt $sys_admin
 check "nor that" hasnt $net_admin
 stop_gatewayd
 
-printf '[gateway]\nmodcaps = +sys_admin:-mknod:-chown\n' >"$run/conf.d/caps.conf"
+printf '[gateway]\nmodcaps = +sys_admin:-mknod:-fowner\n' >"$run/conf.d/caps.conf"
 start_gatewayd "one:$tmp/one"
 check "modcaps: one more is kept" has $sys_admin
 check "modcaps: one is given up" hasnt $mknod
-check "modcaps: and one that serving would need" hasnt $chown
+check "modcaps: and one that serving would need" hasnt $fowner
 check "modcaps: nothing else is kept" hasnt $net_admin
 stop_gatewayd
 

@@ -52,15 +52,21 @@ share_of(const struct check *c, size_t i)
 	return c->whole->conf.shares[i];
 }
 
-/* Where share `i` says `key`, else where it begins. */
-static struct conf_at
-at_key(const struct check *c, size_t i, const char *key)
+struct conf_at
+conf_at_key(const struct conf_loader *l, const struct conf_whole *whole,
+	    size_t i, const char *key)
 {
-	const struct conf_box *box = conf_box(share_of(c, i));
+	const struct conf_box *box = conf_box(whole->conf.shares[i]);
 	const struct conf_mark *mark =
 		conf_mark_find(&box->marks, conf_key_get(key), 0);
 
-	return mark ? mark->at : c->l->shares[i]->first;
+	return mark ? mark->at : l->shares[i]->first;
+}
+
+static struct conf_at
+at_key(const struct check *c, size_t i, const char *key)
+{
+	return conf_at_key(c->l, c->whole, i, key);
 }
 
 /* Where [gateway] says `key`, else where share `i` says its path. */
@@ -525,6 +531,8 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 	for (size_t i = 0; i < conf->nshares; i++)
 		check_rules(&c, i);
 	check_listeners(&c);
+	if (l->advise)
+		conf_advise(l, whole, c.looks);
 	conf_looks_free(c.looks);
 	free(c.places);
 }

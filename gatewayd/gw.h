@@ -33,6 +33,7 @@ struct activation;
 struct ctl;
 struct fold;
 struct gw;
+struct inflight;
 struct job;
 struct pool;
 struct session;
@@ -57,6 +58,9 @@ struct gw {
 	struct event *signals[3];
 	struct event *stop_timer;
 	struct event *watchdog;		/* or NULL: nobody watches */
+	struct event *hung_timer;	/* to look for requests that hang */
+	struct event *trace_timer;	/* to copy traces to the log */
+	unsigned hung_round;
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
 	int exit_status;
@@ -95,10 +99,16 @@ enum tag_wish { TAG_AS_CONFIGURED, TAG_ENABLED, TAG_DISABLED };
 
 /* What all shares of one mount tag have in common, old ones and the new. */
 struct tag {
+	struct gw *gw;
 	char *name;
 	unsigned refs;			/* shares of that tag */
 	enum tag_wish wish;
 	struct event *drain_timer;	/* then guests that stayed are dropped */
+	struct log_limit comes, leaves;	/* for lines about sessions */
+	struct log_limit hangs, ends;	/* ... and about requests that hang */
+	struct inflight *hung;		/* those that the log tells of */
+	size_t nhung;
+	unsigned hung_round;		/* of gw, when they were looked at */
 	uint64_t sessions_total;
 	uint64_t refused;		/* frontends turned away */
 	struct op_table cleared;	/* the table as it was at `clear` */
@@ -106,6 +116,8 @@ struct tag {
 
 	atomic_bool tracing;
 	struct lines *_Atomic trace;	/* NULL: it was never on */
+	bool trace_logged;		/* it goes to the log, too */
+	struct lines_at logged;		/* as far as this */
 
 	/* Of threads that ended and of requests in the pool. */
 	pthread_mutex_t lock;
@@ -190,7 +202,7 @@ struct session {
 	struct vh_conn *conn;
 	struct fs_session *fs;
 	struct event *event;		/* the socket is readable */
-	struct event *silent;		/* nothing was ever said */
+	struct event *silent;		/* until the rest of what is to come */
 	struct ucred peer;
 	time_t since;
 	bool heard;
@@ -261,7 +273,7 @@ const char *share_state(struct share *share);
 /* ---- tag.c ---- */
 struct tag *tag_get(struct gw *gw, const char *name);	/* made when needed */
 void tag_put(struct tag *tag);
-int tag_trace(struct tag *tag, bool on);
+int tag_trace(struct tag *tag, enum conf_trace trace);
 /* What a share's ctl file can do; -errno with a sentence in why[size].
  * enable may put another struct share in its place. */
 int tag_enable(struct share *share, char *why, size_t size);
@@ -271,6 +283,11 @@ int tag_drain(struct share *share, uint64_t us);
 void tag_clear(struct share *share);	/* maxima and percentiles */
 
 /* ---- trace.c ---- */
+/* Copy what is new of a trace to the log, as much as that takes at once; from
+ * now on, and again and again by a timer. */
+int trace_log_init(struct gw *gw);
+void trace_log_begin(struct tag *tag);
+void trace_log(struct tag *tag);
 void trace_request(struct session *s, const struct fs_req *req);
 void trace_reply(struct session *s, const struct fs_req *req, size_t len,
 		 uint64_t ns);
@@ -282,15 +299,21 @@ void peer_look(struct session *s);
 /* ---- inflight.c ---- */
 /* A request that is being served, or waits for the pool. */
 struct inflight {
-	uint64_t session, unique, nodeid, age_ns;
+	uint64_t session, unique, nodeid;
+	uint64_t since_ns, age_ns;	/* since when, by gw_clock; how long */
 	uint32_t opcode;
 	unsigned queue;
 	enum { IN_QUEUE, IN_POOL, IN_WAITING, IN_LOCK } where;
 };
 /* Those of a tag, allocated; -ENOMEM. */
 int inflight_list(struct share *share, struct inflight **list, size_t *n);
+/* Is it older than hung_request?  One that waits for a lock never is. */
+bool inflight_is_hung(const struct gw *gw, const struct inflight *r);
 /* A request is done that took longer than slow_request. */
 void inflight_slow(struct session *s, const struct fs_req *req, uint64_t ns);
+
+/* ---- hung.c ---- */
+int hung_init(struct gw *gw);		/* begin to look for requests that hang */
 
 /* ---- reload.c ---- */
 /*
@@ -415,6 +438,9 @@ void fold_show(struct share *share, struct evbuffer *out);
 
 /* ---- privs.c ---- */
 void privs_raise_nofile(uint64_t want);
+/* How many mappings of guest memory there may be, of all that a process may
+ * have. */
+unsigned privs_maps_limit(void);
 /* Keep what serving needs, more or less what `mod` says. */
 int privs_drop(const struct conf_caps *mod);
 

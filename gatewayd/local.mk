@@ -11,7 +11,7 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/clock.h gatewayd/clock.c gatewayd/hist.h gatewayd/hist.c \
 	gatewayd/opstats.h gatewayd/opstats.c gatewayd/lines.h \
 	gatewayd/lines.c gatewayd/tag.c gatewayd/trace.c gatewayd/peer.c \
-	gatewayd/inflight.c gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
+	gatewayd/inflight.c gatewayd/hung.c gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
 	gatewayd/privs.c gatewayd/notify.c
 
 sbin_PROGRAMS += gatewayd/gatewayd
@@ -71,7 +71,7 @@ uninstall-local:
 daemon_scripts = tests/test-daemon-args.sh tests/test-daemon-control.sh \
 	tests/test-daemon-service.sh tests/test-daemon-reload.sh \
 	tests/test-daemon-activate.sh tests/test-daemon-caps.sh \
-	tests/test-daemon-unit.sh tests/test-daemon-verbs.sh
+	tests/test-daemon-advice.sh tests/test-daemon-unit.sh tests/test-daemon-verbs.sh
 TESTS += $(daemon_scripts)
 EXTRA_DIST += $(daemon_scripts)
 check_PROGRAMS += tests/launch

@@ -27,14 +27,21 @@ void log_warn(const char *fmt, ...) LOG_FMT;
 void log_info(const char *fmt, ...) LOG_FMT;	/* a share changes state */
 void log_debug(const char *fmt, ...) LOG_FMT;
 
+/* At level info, but not kept: it is kept elsewhere. */
+void log_copy(const char *fmt, ...) LOG_FMT;
+/* Would a line be taken at once? */
+bool log_has_room(void);
+
 /* The messages of conf_load(), line by line, each with `prefix`. */
 void log_messages(const char *prefix, const char *text);
 
 /*
- * For what a guest or a front end can cause: ten lines at once, then one a
- * second; the next line that gets through tells how many did not.
+ * For what a guest or a front end can cause: ten lines at once, or `burst` of
+ * them, then one a second; the next line that gets through tells how many did
+ * not.
  */
 struct log_limit {
+	unsigned burst;			/* 0 = ten */
 	atomic_ullong next_us;		/* when the bucket has room again */
 	atomic_uint skipped;
 };

@@ -10,33 +10,31 @@ check_PROGRAMS += tests/system/fsops tests/system/inodecycle
 tests_system_fsops_SOURCES = tests/system/fsops.c tests/system/fsops.h \
 	tests/system/fsops-pick.c tests/system/fsops-check.c \
 	tests/system/fsops-file.c tests/system/fsops-name.c \
-	tests/system/fsops-shared.c \
-	tests/system/fsmodel.c tests/system/fsmodel.h
+	tests/system/fsops-shared.c tests/system/fsmodel.c \
+	tests/system/fsmodel.h
 check_PROGRAMS += tests/system/fscheck
-tests_system_fscheck_SOURCES = tests/system/fscheck.c \
-	tests/system/fscheck.h tests/system/fscheck-dir.c \
-	tests/system/fscheck-user.c
+tests_system_fscheck_SOURCES = tests/system/fscheck.c tests/system/fscheck.h \
+	tests/system/fscheck-dir.c tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 
-SYSTEM_TESTS += tests/system/mount-fscheck.sh \
-	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
-	tests/system/mount-git.sh tests/system/mount-locks.sh \
-	tests/system/mount-casefold.sh tests/system/mount-ids.sh \
-	tests/system/mount-tar.sh \
-	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
-	tests/system/systemd.sh
+SYSTEM_TESTS += tests/system/mount-fscheck.sh tests/system/mount-fsops.sh \
+	tests/system/mount-fio.sh tests/system/mount-git.sh \
+	tests/system/mount-locks.sh tests/system/mount-casefold.sh \
+	tests/system/mount-ids.sh tests/system/mount-tar.sh \
+	tests/system/mount-reload.sh tests/system/guest-two-tags.sh \
+	tests/system/guest-inode-identity.sh tests/system/systemd.sh
 EXTRA_DIST += $(SYSTEM_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
 MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \
 	system-suite.log systemd-suite.log
 
 check-system: all $(check_PROGRAMS)
 	$(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS TESTS='$(SYSTEM_TESTS)' \
-		TEST_SUITE_LOG=system-suite.log
+	TEST_SUITE_LOG=system-suite.log
 
 # make check-systemd: gatewayd as a service of a real systemd.
 check-systemd: all
 	$(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
-		TESTS='tests/system/systemd.sh' TEST_SUITE_LOG=systemd-suite.log
+	TESTS='tests/system/systemd.sh' TEST_SUITE_LOG=systemd-suite.log
 
 # make check-long: the counts of a release, an hour or so.
 check-long: all $(check_PROGRAMS)
@@ -55,8 +53,8 @@ tests_fuzz_replay_ctl_LDADD = $(gatewayd_gatewayd_LDADD)
 # make check-fuzz: every replay-NAME program, built as a libFuzzer target.
 EXTRA_DIST += tests/fuzz/run .ci/run
 check-fuzz:
-	top_srcdir='$(abs_top_srcdir)' \
-		$(SHELL) $(top_srcdir)/tests/fuzz/run $(check_PROGRAMS)
+	top_srcdir='$(abs_top_srcdir)' $(SHELL) $(top_srcdir)/tests/fuzz/run \
+	$(check_PROGRAMS)
 
 clean-local: clean-fuzz
 clean-fuzz:

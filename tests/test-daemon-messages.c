@@ -413,6 +413,30 @@ test_log_is_bounded(struct hostile *h)
 	hostile_logged(h, "bad13", mark, 100);
 }
 
+/* Nor by one that comes and goes for ever. */
+static void
+test_comings_are_bounded(struct hostile *h)
+{
+	long mark = daemon_log_mark(&h->daemon);
+	int64_t begin = test_now_ms();
+	int came, left, most;
+
+	for (int i = 0; i < 1000; i++) {
+		struct vm vm;
+
+		hostile_connect(h, "bad9", CONNECTED, &vm);
+		vm_close(&vm);
+	}
+	ok(daemon_has_sessions(&h->daemon, "bad9", 0, ANSWER_MS),
+	   "1000 sessions came and went");
+	most = 101 + (int)(test_now_ms() - begin) / 1000;
+	came = daemon_log_count(&h->daemon, mark, "bad9: ", " connected pid=");
+	left = daemon_log_count(&h->daemon, mark, "bad9: ", " left pid=");
+	ok(came <= most && left <= most, "they make %d and %d lines, not more "
+	   "than %d each", came, left, most);
+	hostile_logged(h, "bad9", mark, 1000);
+}
+
 static void
 test_max_clients(struct hostile *h)
 {
@@ -440,6 +464,31 @@ test_max_clients(struct hostile *h)
 	for (int i = 0; i < 64; i++)
 		vm_close(&vm[i]);
 	daemon_settles(&h->daemon, &h->before, ANSWER_MS, "when they left");
+}
+
+/* Another byte of a message each second: as good as silence. */
+static void
+test_drip(struct hostile *h)
+{
+	uint32_t msg[26] = { VM_ADD_MEM_REG, VM_VERSION, 40 };
+	const char *byte = (const char *)msg;
+	int64_t begin = test_now_ms(), ms;
+	long mark = daemon_log_mark(&h->daemon);
+	struct vm vm;
+
+	hostile_connect(h, "bad8", RUNNING, &vm);
+	do {
+		hostile_send(&vm, byte++, 1, NULL, 0);
+	} while (!vm_is_hung_up(&vm, 500) && byte < (char *)msg + 50);
+	ms = test_now_ms() - begin;
+	ok(vm_is_hung_up(&vm, 60000), "half a message, a byte at a time: the "
+	   "session ends");
+	ok(ms > 9000, "after %lld ms", (long long)ms);
+	is_int(daemon_log_wait(&h->daemon, mark, "bad8: session ",
+			       "did not end it in 10 s", 1, ANSWER_MS), 1,
+	       "and the log says so");
+	vm_close(&vm);
+	hostile_others_fine(h, "after it");
 }
 
 /* Half a message, and then nothing: waits for nobody. */
@@ -488,7 +537,9 @@ main(void)
 	test_leave_at_every_step(&h);
 	test_every_message(&h);
 	test_log_is_bounded(&h);
+	test_comings_are_bounded(&h);
 	test_max_clients(&h);
+	test_drip(&h);
 	test_silence(&h, &silent, since);
 	hostile_end(&h);
 	return tap_done();

@@ -97,6 +97,9 @@ int vh_conn_process(struct vh_conn *conn);
 /* False while a reply waits for a queue to stop: do not watch the fd then. */
 bool vh_conn_wants_read(const struct vh_conn *conn);
 
+/* True while a message has begun to arrive and is not whole. */
+bool vh_conn_is_midway(const struct vh_conn *conn);
+
 /* A sentence on what went wrong last, "" if nothing did; borrowed. */
 const char *vh_conn_why(const struct vh_conn *conn);
 
@@ -113,6 +116,14 @@ struct vh_info {
 	} queue[VH_QUEUES_MAX];
 };
 void vh_conn_info(const struct vh_conn *conn, struct vh_info *info);
+
+/*
+ * The kernel limits the mappings of a process, and with them every thread's
+ * stack and every allocation: sessions that want more than `most` of guest
+ * memory, all together, are refused.  No limit unless it is called.
+ */
+void vh_limit_maps(unsigned most);
+unsigned vh_maps(void);		/* how many there are */
 
 /*
  * Install the SIGBUS handler that contains guest memory which was truncated

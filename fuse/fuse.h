@@ -82,7 +82,12 @@ void fs_share_free(struct fs_share *share);
 void fs_share_set(struct fs_share *share, const struct conf_share *set);
 
 int fs_session_new(struct fs_share *share, struct fs_session **session);
-/* No thread may be serving it.  Closes every file, forgets every node. */
+/*
+ * Close every file, forget every node.  Takes as long as the storage does: by
+ * a thread that may wait.  Others may ask for its info meanwhile.
+ */
+void fs_session_clear(struct fs_session *session);
+/* No thread may be serving it.  Takes no time after fs_session_clear(). */
 void fs_session_free(struct fs_session *session);
 /*
  * The virtio device was reset: a Linux guest's handles and locks end, a

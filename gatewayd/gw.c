@@ -186,7 +186,7 @@ gw_check_stopped(struct gw *gw)
 		else
 			share_rest(share);
 	}
-	if (gw->stopping && TAILQ_EMPTY(&gw->shares))
+	if (gw->stopping && TAILQ_EMPTY(&gw->shares) && !gw->nasides)
 		event_base_loopbreak(gw->base);
 }
 

@@ -45,6 +45,15 @@ struct gw_msg {
 	bool posted;			/* under gw->mail_lock */
 };
 
+/* Work on a thread of its own (aside.c); embedded in what it is about. */
+struct aside {
+	void (*run)(struct aside *a);	/* there */
+	/* Then, on the control thread; may end the memory. */
+	void (*done)(struct gw *gw, struct aside *a);
+	struct gw *gw;
+	struct gw_msg msg;
+};
+
 struct gw {
 	struct event_base *base;
 	struct conf_source source;	/* where the configuration comes from */
@@ -78,6 +87,7 @@ struct gw {
 	atomic_int pollers;		/* threads that poll just now */
 	atomic_int poll_max;		/* how many may */
 	unsigned nthreads;		/* queue threads running */
+	unsigned nasides;		/* aside_run() that is not done */
 	uint64_t next_session;		/* number of the next session */
 };
 
@@ -139,6 +149,7 @@ struct share {
 	TAILQ_ENTRY(share) ready;
 	bool is_ready;
 	unsigned njobs, nrunning;
+	TAILQ_HEAD(, qthread) full;	/* threads that wait for room */
 };
 
 /* A request queue's thread. */
@@ -151,6 +162,11 @@ struct qthread {
 	bool joined;
 	struct gw_clock clock;		/* a copy */
 	uint64_t now;			/* its last look at the clock */
+	unsigned held;			/* of its own: HOLD_..., worker.c */
+
+	/* The pool's: it has no room for more.  The link under its lock. */
+	TAILQ_ENTRY(qthread) full_link;
+	atomic_bool full;
 
 	/* Written by the thread, read by any. */
 	struct fs_req req;		/* the present one: opcode, node, unique */
@@ -175,6 +191,7 @@ struct squeue {
 	struct event *stop_timer;	/* a stop that takes too long */
 	unsigned inflight;		/* session->lock: requests of it in the pool */
 	bool running;			/* between queue_start and vh_queue_stopped */
+	bool held_back;			/* running, but the session is clearing */
 	bool stopping;			/* queue_stop was asked */
 	bool released;			/* session->lock: and no thread serves it */
 	struct gw_msg drained;		/* a pool thread: inflight became 0 */
@@ -195,6 +212,9 @@ struct session {
 	time_t since;
 	bool heard;
 	bool ending;			/* changed under lock */
+	bool clearing;			/* its files are being closed, aside */
+	bool closing, cleared;		/* for its end; and it is done */
+	struct aside clear;
 	struct squeue queue[VH_QUEUES_MAX];
 
 	pthread_mutex_t lock;
@@ -215,6 +235,10 @@ void gw_stop(struct gw *gw, int status);	/* begin an orderly end */
 void gw_check_stopped(struct gw *gw);	/* a session has gone */
 void gw_apply(struct gw *gw);		/* settings other threads look at */
 void gw_status(struct gw *gw);		/* tell systemd how many there are */
+
+/* ---- aside.c ---- */
+/* Call a->run on another thread, then a->done on this. */
+void aside_run(struct gw *gw, struct aside *a);
 
 /* ---- share.c ---- */
 /*
@@ -347,6 +371,9 @@ int session_start(struct share *share, int fd, const struct ucred *peer);
 void session_end(struct session *s, const char *why);
 /* Free it if it has ended and nothing uses it any more. */
 void session_reap(struct session *s);
+/* Close its files, because it has ended or its device was reset: aside, and
+ * nothing of it is served meanwhile. */
+void session_clear(struct session *s);
 /* Watch the socket, or not while a reply is held back. */
 void session_watch(struct session *s);
 /* Any thread: this session cannot go on. */
@@ -363,6 +390,8 @@ extern const struct vh_ops session_vh_ops;
 void squeue_init(struct session *s);
 void squeue_fini(struct session *s);
 bool squeue_is_idle(const struct session *s);
+/* Serve what was held back while its files were closed. */
+void squeue_go_on(struct session *s);
 
 /* ---- worker.c: queue threads ---- */
 int qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
@@ -377,14 +406,15 @@ int pool_new(struct gw *gw, unsigned size, struct pool **pool);
 /* Ends idle threads; false if some are stuck in a request. */
 bool pool_free(struct pool *pool);
 /*
- * Give the request in `c` and `req` to the pool; copies what it needs.
- * It was taken off its ring at `since`.
- * 0, or -ENOMEM.  Waits while the share has too much waiting already, unless
- * *stop becomes true.
+ * Give the request in `c`, which `t` has taken off `q`, to the pool; copies
+ * what it needs.  -ENOMEM, 0, or 1: so many of the share wait now that the
+ * thread is to take no more.  t->full becomes false and the thread is woken
+ * when it may again.
  */
-int pool_submit(struct pool *pool, struct session *s, struct vh_queue *q,
-		struct vh_chain *c, const struct fs_req *req, uint64_t since,
-		atomic_bool *stop);
+int pool_submit(struct pool *pool, struct qthread *t, struct vh_queue *q,
+		struct vh_chain *c);
+/* Before the thread is freed. */
+void pool_forget(struct pool *pool, struct qthread *t);
 /* Add the requests of one share to list[*n], which has room for `max`; *n
  * counts those that did not fit, too. */
 void pool_inflight(struct pool *pool, struct share *share, uint64_t now,

@@ -254,7 +254,7 @@ run(struct args *a)
 	}
 	ctl_free(gw.ctl);
 	/* Threads that hang in a request keep what they use: just leave. */
-	if (!TAILQ_EMPTY(&gw.shares) || !pool_free(gw.pool))
+	if (!TAILQ_EMPTY(&gw.shares) || gw.nasides || !pool_free(gw.pool))
 		_exit(status);
 	gw_fini(&gw);
 	free(gw.cache_dir);

@@ -236,6 +236,9 @@ queue_start(void *ctx, struct vh_queue *q)
 	sq->queue = q;
 	vh_queue_set_data(q, sq);
 	sq->running = true;
+	sq->held_back = s->clearing;
+	if (s->clearing)
+		return 0;
 	if (index == HIPRIO)
 		place_hiprio(s);
 	else
@@ -243,6 +246,23 @@ queue_start(void *ctx, struct vh_queue *q)
 	if (err)
 		sq->running = false;
 	return err;
+}
+
+void
+squeue_go_on(struct session *s)
+{
+	for (unsigned i = VH_QUEUES_MAX; i-- > 0;) {
+		struct squeue *sq = &s->queue[i];
+		bool go = sq->held_back && sq->running && !sq->stopping;
+
+		sq->held_back = false;
+		if (go && i == HIPRIO && !sq->thread) {
+			place_hiprio(s);
+		} else if (go && i != HIPRIO && start_thread(s, sq)) {
+			session_end(s, "its queues cannot be served");
+			return;
+		}
+	}
 }
 
 static void
@@ -287,13 +307,17 @@ static void
 on_reset(void *ctx)
 {
 	struct session *s = ctx;
+	struct fs_info info;
 	bool idle;
 
+	if (s->clearing)
+		return;
 	pthread_mutex_lock(&s->lock);
 	idle = s->njobs == 0;
 	pthread_mutex_unlock(&s->lock);
-	if (idle)
-		fs_session_reset(s->fs);
+	fs_session_info(s->fs, &info);
+	if (idle && info.ready && !info.windows)
+		session_clear(s);
 }
 
 const struct vh_ops session_vh_ops = {

@@ -65,19 +65,34 @@ batch_add(struct batch *b, const struct vh_chain *c, ssize_t len)
 		batch_show(b);
 }
 
-/* To the pool; what is answered already does not wait for room there. */
+/*
+ * Why a thread takes nothing off its rings for a while.  Hiprio is served on,
+ * unless it is what fills the pool.
+ */
+enum {
+	HOLD_REQUESTS = 1 << 0,
+	HOLD_HIPRIO = 1 << 1,
+};
+
+static unsigned
+hold_of(const struct vh_queue *q)
+{
+	return vh_queue_index(q) == 0 ? HOLD_HIPRIO : HOLD_REQUESTS;
+}
+
+/* To the pool. */
 static int
 defer(struct batch *b, struct vh_chain *c)
 {
 	struct qthread *t = b->t;
-	struct session *s = t->session;
-	int err;
+	int r;
 
 	batch_publish(b);
-	err = pool_submit(s->share->gw->pool, s, b->q, c, &t->req, t->since,
-			  &t->attention);
+	r = pool_submit(t->session->share->gw->pool, t, b->q, c);
+	if (r > 0)
+		t->held |= HOLD_REQUESTS | hold_of(b->q);
 	t->now = gw_clock_ns(&t->clock);
-	return err;
+	return r < 0 ? r : 0;
 }
 
 /* Count what was served; the end of one is the beginning of the next. */
@@ -149,6 +164,7 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 {
 	struct batch b;
 	struct vh_chain c;
+	unsigned hold = hold_of(q);
 	int rc, taken = 0;
 
 	b.t = t;
@@ -163,7 +179,7 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 	b.slow_ns = atomic_load_explicit(&t->session->share->gw->slow_ns,
 					 memory_order_relaxed);
 	rc = vh_queue_sync(q);
-	while (!rc && taken < SERVE_BATCH) {
+	while (!rc && taken < SERVE_BATCH && !(t->held & hold)) {
 		rc = vh_queue_pop(q, &c, iov);
 		if (rc <= 0)
 			break;
@@ -302,6 +318,30 @@ sleep_on(struct qthread *t, struct vh_queue *hiprio)
 		vh_queue_drain_kick(hiprio);
 }
 
+/* Sleep until it may take requests again, serving hiprio. */
+static void
+wait_held(struct qthread *t, struct vh_queue *hiprio, struct fs_thread *ft)
+{
+	struct vh_queue *also = t->held & HOLD_HIPRIO ? NULL : hiprio;
+	struct pollfd fds[2] = {
+		{ .fd = t->wake_fd, .events = POLLIN },
+		{ .fd = also ? vh_queue_kick_fd(also) : -1, .events = POLLIN },
+	};
+	uint64_t n;
+
+	fs_thread_relax(ft);
+	if (atomic_load(&t->full) && (!also || vh_queue_arm(also)) &&
+	    poll(fds, 2, also && fds[1].fd < 0 ? 1 : -1) > 0) {
+		if (fds[0].revents && read(t->wake_fd, &n, sizeof(n)) < 0)
+			return;
+		if (fds[1].revents)
+			vh_queue_drain_kick(also);
+	}
+	if (!atomic_load(&t->full))
+		t->held = 0;
+	t->now = gw_clock_ns(&t->clock);
+}
+
 /* Wait until there is something to do. */
 static void
 wait_for_work(struct qthread *t, struct poller *p, struct vh_queue *hiprio,
@@ -309,6 +349,10 @@ wait_for_work(struct qthread *t, struct poller *p, struct vh_queue *hiprio,
 {
 	uint64_t begin;
 
+	if (t->held) {
+		wait_held(t, hiprio, ft);
+		return;
+	}
 	if (poll_rings(t, p, hiprio))
 		return;
 	fs_thread_relax(ft);
@@ -482,6 +526,7 @@ void
 qthread_free(struct qthread *t)
 {
 	gw_unpost(t->session->share->gw, &t->msg);
+	pool_forget(t->session->share->gw->pool, t);
 	close(t->wake_fd);
 	op_table_fini(&t->ops);
 	pthread_mutex_destroy(&t->lock);

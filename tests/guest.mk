@@ -7,6 +7,7 @@ tests_libguest_a_SOURCES = \
 	tests/winguest.c tests/winguest.h \
 	tests/server.c tests/server.h \
 	tests/daemon.c tests/daemon.h \
+	tests/stallfs.c tests/stallfs.h \
 	tests/neighbour.c tests/neighbour.h \
 	tests/hostile.c tests/hostile.h
 
@@ -31,7 +32,7 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-requests tests/test-daemon-guests \
 	tests/test-daemon-clients tests/test-daemon-hung \
 	tests/test-daemon-queues tests/test-daemon-windows \
-	tests/test-daemon-windows-life
+	tests/test-daemon-windows-life tests/test-daemon-isolation
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -58,6 +59,9 @@ tests_test_daemon_clients_LDADD = $(whole_test_ldadd)
 tests_test_daemon_hung_SOURCES = tests/test-daemon-hung.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_hung_LDADD = $(whole_test_ldadd)
+tests_test_daemon_isolation_SOURCES = tests/test-daemon-isolation.c \
+	tests/tap.h
+tests_test_daemon_isolation_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h

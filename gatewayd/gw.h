@@ -221,6 +221,8 @@ struct session {
 	bool peer_known;		/* under lock: the next two are set */
 	char vm[80], program[32];	/* under lock: "" when it has none */
 	unsigned njobs;			/* under lock: requests in the pool */
+	bool stuck;			/* under lock: none has ended since a
+					 * ring's stop waited for them in vain */
 	char broken[160];		/* under lock: why a queue thread gave up */
 	struct gw_msg broken_msg;
 	struct gw_msg idle_msg;		/* the last cut-loose job has ended */

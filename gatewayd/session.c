@@ -199,6 +199,7 @@ session_job_end(struct session *s, unsigned index)
 	struct gw *gw = s->share->gw;
 
 	pthread_mutex_lock(&s->lock);
+	s->stuck = false;
 	if (--s->queue[index].inflight == 0 && s->queue[index].released)
 		gw_post(gw, &s->queue[index].drained);
 	if (--s->njobs == 0 && s->ending)

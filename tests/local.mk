@@ -18,6 +18,11 @@ tests_system_fscheck_SOURCES = tests/system/fscheck.c \
 	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 
+check_PROGRAMS += tests/system/stallfs
+tests_system_stallfs_SOURCES = tests/system/stallfs.c tests/stallfs.c \
+	tests/stallfs.h
+SYSTEM_TESTS += tests/system/guest-stop-cont.sh
+
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \

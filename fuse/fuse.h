@@ -73,6 +73,8 @@ int fs_share_new(const struct conf_share *set, struct fs_share **share,
  * fs_share_free).  Before its first session.
  */
 void fs_share_fold(struct fs_share *share, struct cf_share *fold);
+/* May closing it wait for a server that does not answer? */
+bool fs_share_may_hang(struct fs_share *share);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*

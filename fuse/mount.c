@@ -200,6 +200,16 @@ fs_mount_get(struct fs_share *share, const struct statx *stx, int fd,
 	return 0;
 }
 
+bool
+fs_share_may_hang(struct fs_share *share)
+{
+	struct fs_mount *m = atomic_load(&share->mounts);
+
+	while (m && !(m->flags & FS_MOUNT_REMOTE))
+		m = m->next;
+	return m;
+}
+
 void
 fs_mounts_free(struct fs_share *share)
 {

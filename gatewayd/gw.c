@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define STOP_MARGIN_US 5000000	/* to end what has been drained */
+#define START_US 5000000	/* wait so long for directories to open */
 
 uint64_t
 now_us(void)
@@ -118,6 +119,7 @@ gw_init(struct gw *gw)
 	pthread_mutex_init(&gw->mail_lock, NULL);
 	STAILQ_INIT(&gw->mail);
 	TAILQ_INIT(&gw->shares);
+	TAILQ_INIT(&gw->openings);
 	gw->started = (time_t)(now_us() / 1000000);
 	gw->reloads.when = time(NULL);
 	gw->base = event_base_new();
@@ -147,6 +149,7 @@ gw_fini(struct gw *gw)
 			event_free(gw->signals[i]);
 	if (gw->stop_timer)
 		event_free(gw->stop_timer);
+	openings_fini(gw);
 	if (gw->watchdog)
 		event_free(gw->watchdog);
 	if (gw->mail_event)
@@ -163,14 +166,41 @@ gw_fini(struct gw *gw)
 }
 
 static void
+gw_end(struct gw *gw)
+{
+	gw->ended = true;
+	event_base_loopbreak(gw->base);
+}
+
+static void
 on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 {
-	struct gw *gw = arg;
-
 	(void)fd;
 	(void)what;
 	log_warn("some requests did not end in time; leaving them");
-	event_base_loopbreak(gw->base);
+	gw_end(arg);
+}
+
+void
+gw_run(struct gw *gw)
+{
+	if (!gw->ended)
+		event_base_dispatch(gw->base);
+}
+
+void
+gw_run_start(struct gw *gw)
+{
+	uint64_t end = now_us() + START_US;
+	struct share *share;
+
+	while (gw->nopening && !gw->ended && now_us() < end)
+		event_base_loop(gw->base, EVLOOP_ONCE);
+	TAILQ_FOREACH(share, &gw->shares, link)
+		if (share->opening)
+			log_warn("%s: path %s does not answer; it is served "
+				 "when it does", share->conf->tag,
+				 share->conf->path);
 }
 
 /* Shares go when their sessions have gone; the loop ends with the last. */
@@ -187,7 +217,7 @@ gw_check_stopped(struct gw *gw)
 			share_rest(share);
 	}
 	if (gw->stopping && TAILQ_EMPTY(&gw->shares) && !gw->nasides)
-		event_base_loopbreak(gw->base);
+		gw_end(gw);
 }
 
 void

@@ -34,6 +34,7 @@ struct ctl;
 struct fold;
 struct gw;
 struct job;
+struct opening;
 struct pool;
 struct session;
 struct share;
@@ -68,6 +69,7 @@ struct gw {
 	struct event *watchdog;		/* or NULL: nobody watches */
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
+	bool ended;			/* gw_end() */
 	int exit_status;
 
 	pthread_mutex_t mail_lock;
@@ -88,6 +90,10 @@ struct gw {
 	atomic_int poll_max;		/* how many may */
 	unsigned nthreads;		/* queue threads running */
 	unsigned nasides;		/* aside_run() that is not done */
+	TAILQ_HEAD(, opening) openings;
+	struct event *opening_timer;
+	unsigned nopening;		/* shares whose directory is not open yet */
+	bool reload_waits;		/* one by SIGHUP, for a directory */
 	uint64_t next_session;		/* number of the next session */
 };
 
@@ -133,6 +139,7 @@ struct share {
 	struct fs_share *fs;		/* NULL when the directory failed */
 	struct fold *fold;		/* NULL: names are as they are */
 	char *failed;			/* why it is not served, or NULL */
+	bool opening;			/* at the start: its directory is not open */
 	bool retired;			/* replaced or removed; its guests may stay */
 	struct conf_share **older;	/* held: settings that were live before */
 	size_t nolder;
@@ -235,6 +242,9 @@ void gw_post(struct gw *gw, struct gw_msg *msg);	/* any thread */
 void gw_unpost(struct gw *gw, struct gw_msg *msg);	/* before it is freed */
 void gw_stop(struct gw *gw, int status);	/* begin an orderly end */
 void gw_check_stopped(struct gw *gw);	/* a session has gone */
+void gw_run(struct gw *gw);		/* until it has ended */
+/* Until every share is served that can be, or for some seconds. */
+void gw_run_start(struct gw *gw);
 void gw_apply(struct gw *gw);		/* settings other threads look at */
 void gw_status(struct gw *gw);		/* tell systemd how many there are */
 
@@ -242,18 +252,37 @@ void gw_status(struct gw *gw);		/* tell systemd how many there are */
 /* Call a->run on another thread, then a->done on this. */
 void aside_run(struct gw *gw, struct aside *a);
 
-/* ---- share.c ---- */
+/* ---- opening.c ---- */
 /*
- * Open the directory and the socket of `conf`; nobody is accepted and the
- * share is not in gw->shares yet.  `old` is the share whose place it will
- * take, or NULL: a socket of the same name is then taken over.
+ * Open the directory of `conf`: 0 when that is done, well or not,
+ * -EINPROGRESS: ask again when told, or -errno with a sentence in why[size].
+ */
+int opening_begin(struct gw *gw, struct conf_share *conf, char *why,
+		  size_t size);
+/* What came of it; -EAGAIN before it is done. */
+int opening_take(struct gw *gw, struct conf_share *conf, struct fs_share **fs,
+		 char *why, size_t size);
+void openings_fini(struct gw *gw);
+
+/* ---- share.c ---- */
+/* share_prepare() can go to work: as opening_begin(). */
+int share_open_ahead(struct gw *gw, struct conf_share *conf,
+		     const struct share *old, char *why, size_t size);
+/*
+ * With its directory open already, open the socket of `conf`; nobody is
+ * accepted and the share is not in gw->shares yet.  `old` is the share whose
+ * place it will take, or NULL: a socket of the same name is then taken over.
  */
 int share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 		  struct share **share, char *why, size_t size);
 /* Put it to use; `old` goes the way of share_retire(). */
 void share_commit(struct share *share, struct share *old);
-/* At start: a share that fails is kept, as failed. */
+/* At start: a share that fails is kept, as failed; one whose directory is not
+ * open yet is served when it is. */
 void share_start(struct gw *gw, struct conf_share *conf);
+void share_opened(struct gw *gw, const char *tag);	/* it may be */
+/* Free it, aside if that may wait for its storage. */
+void share_close_fs(struct gw *gw, struct fs_share *fs);
 /* Take over settings that differ in live keys only. */
 int share_apply(struct share *share, struct conf_share *conf, char *why,
 		size_t size);
@@ -322,11 +351,13 @@ void inflight_slow(struct session *s, const struct fs_req *req, uint64_t ns);
 /*
  * Read the configuration again and make it so, all or nothing; `dry`: only
  * say.  What changes, or every message about why not, is added to `out` and
- * logged.  0 or -errno with a sentence in why[size].
+ * logged.  0 or -errno with a sentence in why[size]; -EINPROGRESS: nothing
+ * was done yet, and it is to be asked for again by ctl_go_on().
  */
 int reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
 	   size_t size);
 void reload_on_signal(struct gw *gw);
+void reload_go_on(struct gw *gw);	/* that, if it waits */
 
 /* ---- listen.c ---- */
 /*
@@ -458,6 +489,7 @@ int notify_watchdog(struct gw *gw);
 /* ---- ctl.c, tree.c, stats.c ---- */
 int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);
 void ctl_free(struct ctl *ctl);
+bool ctl_go_on(struct ctl *ctl);	/* do requests again that wait; some still do */
 int ctl_apply(struct ctl *ctl);	/* owner and mode from the configuration */
 
 uint64_t now_us(void);			/* CLOCK_MONOTONIC */

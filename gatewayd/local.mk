@@ -3,9 +3,10 @@
 # All but main(); a fuzz target has its own.
 gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/share.c gatewayd/reload.c gatewayd/listen.c \
-	gatewayd/activate.c gatewayd/aside.c \
+	gatewayd/activate.c gatewayd/aside.c gatewayd/opening.c \
 	gatewayd/session.c gatewayd/queue.c gatewayd/worker.c \
-	gatewayd/pool.c gatewayd/fold.c gatewayd/ctl.c gatewayd/tree.h gatewayd/tree.c \
+	gatewayd/pool.c gatewayd/fold.c gatewayd/ctlpriv.h gatewayd/ctl.c \
+	gatewayd/ctlwatch.c gatewayd/tree.h gatewayd/tree.c \
 	gatewayd/watch.c gatewayd/words.c gatewayd/view.h gatewayd/view.c \
 	gatewayd/clients.c gatewayd/metrics.c gatewayd/json.h gatewayd/json.c \
 	gatewayd/clock.h gatewayd/clock.c gatewayd/hist.h gatewayd/hist.c \

@@ -230,6 +230,7 @@ start(struct gw *gw, struct args *a)
 		return EXIT_FAILED;
 	}
 	start_shares(gw);
+	gw_run_start(gw);
 	say_ready(gw, a->ready_fd);
 	return 0;
 }
@@ -249,7 +250,7 @@ run(struct args *a)
 	}
 	status = start(&gw, a);
 	if (!status) {
-		event_base_dispatch(gw.base);
+		gw_run(&gw);
 		status = gw.exit_status;
 	}
 	ctl_free(gw.ctl);

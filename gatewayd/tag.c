@@ -79,9 +79,11 @@ static int
 replace(struct share *share, char *why, size_t size)
 {
 	struct share *fresh;
-	int err = share_prepare(share->gw, share->conf, share, &fresh, why,
-				size);
+	int err = share_open_ahead(share->gw, share->conf, share, why, size);
 
+	if (!err)
+		err = share_prepare(share->gw, share->conf, share, &fresh,
+				    why, size);
 	if (!err)
 		share_commit(fresh, share);
 	return err;

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -284,6 +285,112 @@ test_reset(struct guest *other)
 	ok(daemon_has_sessions(&d, "slow", 0, WAIT_MS), "its session ends");
 }
 
+/* ------------------------------------------------------------------ */
+/* Changes of the configuration.  To open a share's directory needs what stat(2)
+ * of it does not. */
+
+#define OPENING (BIT(FUSE_STATFS) | BIT(FUSE_OPENDIR))
+
+
+struct asker {
+	const char *line;
+	int err;
+	char text[4096];
+};
+
+static void *
+ask(void *arg)
+{
+	struct asker *a = arg;
+
+	a->err = daemon_ctl(&d, a->line, a->text, sizeof(a->text));
+	return NULL;
+}
+
+/* `line` needs a directory that hangs.  Others are answered meanwhile; it
+ * is, when the storage goes on or when its time is over. */
+static void
+ask_and_stall(struct guest *other, const char *line, bool goes_on,
+	      const char *want)
+{
+	struct asker a = { .line = line };
+	pthread_t t;
+
+	stallfs_stall(fs, OPENING);
+	pthread_create(&t, NULL, ask, &a);
+	ok(stallfs_wait_held(fs, 1, WAIT_MS), "\"%s\" waits for storage",
+	   line);
+	others_go_on(other, line);
+	if (goes_on)
+		stallfs_stall(fs, 0);
+	pthread_join(t, NULL);
+	if (!ok(goes_on ? !a.err : a.err == -EPROTO, "\"%s\": %s", line,
+		goes_on ? "done when it answers" : "refused after a while"))
+		printf("# %d %s\n", a.err, a.text);
+	ok(strstr(a.text, want) != NULL, "\"%s\": %s", line, want);
+	stallfs_stall(fs, 0);
+}
+
+static void
+test_changes(struct guest *other)
+{
+	char more[700];
+	long mark;
+	struct guest *g = come("slow");
+
+	/* A share that hangs and does not change is not looked at. */
+	stallfs_stall(fs, OPENING);
+	ctl_answers("write ctl reload", "hanging");
+	stallfs_stall(fs, 0);
+
+	snprintf(more, sizeof(more), "%s[more]\npath = %s\n", keys, mnt);
+	daemon_keys(&d, more);
+	ask_and_stall(other, "write ctl reload", false, "does not answer");
+	ask_and_stall(other, "write ctl reload", true, "more: added");
+	guest_close(come("more"));
+
+	snprintf(more, sizeof(more), "%smax_request_queues = 2\n", keys);
+	daemon_keys(&d, more);
+	ask_and_stall(other, "write ctl reload", true, "more: removed");
+	guest_close(g);
+	ok(daemon_has_sessions(&d, "slow", 0, WAIT_MS), "its guest leaves");
+
+	ctl_answers("write shares/slow/ctl disable", "idle");
+	ask_and_stall(other, "write shares/slow/ctl enable", true, "");
+	guest_close(come("slow"));
+
+	/* By signal. */
+	daemon_keys(&d, keys);
+	mark = daemon_log_mark(&d);
+	stallfs_stall(fs, OPENING);
+	kill(d.server.pid, SIGHUP);
+	ok(stallfs_wait_held(fs, 1, WAIT_MS), "SIGHUP waits for storage");
+	others_go_on(other, "SIGHUP");
+	stallfs_stall(fs, 0);
+	ok(daemon_log_wait(&d, mark, "slow: listening", "", 1, WAIT_MS) == 1,
+	   "and is done when it answers");
+}
+
+/* The daemon starts while a share's storage hangs. */
+static void
+test_start(void)
+{
+	static const char *const tags[] = { "local", NULL };
+	struct guest *g;
+
+	stallfs_stall(fs, OPENING);
+	daemon_start(&d, tags, keys);
+	guest_close(come("local"));
+	ctl_answers("read shares/slow/status", "hanging at the start");
+	ok(strstr(text, "state opening\n") != NULL, "the share is opening");
+	stallfs_stall(fs, 0);
+	ok(daemon_log_wait(&d, 0, "slow: listening", "", 1, WAIT_MS) == 1,
+	   "and is served later");
+	g = come("slow");
+	guest_close(g);
+	daemon_stop(&d);
+}
+
 int
 main(void)
 {
@@ -312,10 +419,13 @@ main(void)
 	test_leave(other);
 	test_drop(other);
 	test_reset(other);
+	test_changes(other);
 	guest_close(other);
 	daemon_has_sessions(&d, "local", 0, WAIT_MS);
 	daemon_settles(&d, &before, WAIT_MS, "at the end");
+	d.forgiven = "reload";
 	daemon_stop(&d);
+	test_start();
 	stallfs_stop(fs);
 	rmdir(mnt);
 	return tap_done();

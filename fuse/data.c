@@ -101,6 +101,21 @@ write_direct(struct fs_ctx *c, uint64_t offset, size_t size, uint32_t flags)
 	return n;
 }
 
+size_t
+fs_req_data(const struct fs_req *r, size_t len)
+{
+	size_t head = sizeof(struct fuse_out_header);
+
+	if (r->opcode == FUSE_WRITE) {
+		head = sizeof(struct fuse_in_header) +
+		       sizeof(struct fuse_write_in);
+		len = r->in_len;
+	} else if (r->opcode != FUSE_READ) {
+		return 0;
+	}
+	return len > head ? len - head : 0;
+}
+
 /* ------------------------------------------------------------------ */
 /* READ */
 

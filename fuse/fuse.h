@@ -191,6 +191,10 @@ struct fs_req {
 ssize_t fs_serve(struct fs_session *session, struct fs_thread *thread,
 		 struct fs_req *req);
 
+/* Bytes of file data that a request has moved when its reply has `len` bytes;
+ * with the room for it, the most it can.  After fs_serve(). */
+size_t fs_req_data(const struct fs_req *req, size_t len);
+
 /*
  * One line for a trace: "u=4412 > MKDIR n=982 "new" mode=0755".  Reads the
  * request, changes nothing.  Returns the length as snprintf does.

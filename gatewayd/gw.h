@@ -27,6 +27,7 @@
 #include "gatewayd/lines.h"
 #include "gatewayd/log.h"
 #include "gatewayd/opstats.h"
+#include "gatewayd/throttle.h"
 #include "vhost/vhost.h"
 
 struct activation;
@@ -120,6 +121,8 @@ struct tag {
 	struct op_table cleared;	/* the table as it was at `clear` */
 	struct cf_stats fold_past;	/* of shares that ended */
 
+	struct throttle throttle;	/* any thread's */
+
 	atomic_bool tracing;
 	struct lines *_Atomic trace;	/* NULL: it was never on */
 
@@ -169,7 +172,8 @@ struct qthread {
 	bool joined;
 	struct gw_clock clock;		/* a copy */
 	uint64_t now;			/* its last look at the clock */
-	unsigned held;			/* of its own: HOLD_..., worker.c */
+	unsigned held;			/* of its own: HOLD_..., worker.c, */
+	uint64_t until;			/* and for how long, unless `full` */
 
 	/* The pool's: it has no room for more.  The link under its lock. */
 	TAILQ_ENTRY(qthread) full_link;
@@ -317,6 +321,7 @@ const char *share_state(struct share *share);
 struct tag *tag_get(struct gw *gw, const char *name);	/* made when needed */
 void tag_put(struct tag *tag);
 int tag_trace(struct tag *tag, bool on);
+void tag_limit(struct share *share);	/* as it is configured */
 /* What a share's ctl file can do; -errno with a sentence in why[size].
  * enable may put another struct share in its place. */
 int tag_enable(struct share *share, char *why, size_t size);

@@ -174,6 +174,7 @@ share_commit(struct share *share, struct share *old)
 		tag_trace(share->tag, c->trace);
 	if (old)
 		keep_wish(share->tag, old->conf, c);
+	tag_limit(share);
 	if (old)
 		share_retire(old);
 	if (share->sock.fd < 0)
@@ -291,6 +292,7 @@ share_apply(struct share *share, struct conf_share *conf, char *why,
 	if (share->conf->trace != conf->trace)
 		tag_trace(share->tag, conf->trace);
 	share->conf = conf_share_get(conf);
+	tag_limit(share);
 	if (share->fs)
 		fs_share_set(share->fs, conf);
 	if (sock.fd >= 0) {

@@ -64,6 +64,23 @@ tag_trace(struct tag *t, bool on)
 	return 0;
 }
 
+static void
+attend(struct qthread *t, void *ctx)
+{
+	(void)ctx;
+	qthread_attend(t);
+}
+
+void
+tag_limit(struct share *share)
+{
+	const struct conf_share *c = share->conf;
+
+	if (throttle_set(&share->tag->throttle, c->iops_limit,
+			 c->bandwidth_limit))
+		share_each_thread(share, attend, NULL);
+}
+
 /* ---- on and off ---- */
 
 static void

@@ -30,8 +30,9 @@ struct batch {
 	bool shown;		/* published, but not signalled */
 	size_t bytes;
 	uint64_t begun;		/* since when answers wait */
-	bool tracing;		/* these two as they were when it began */
+	bool tracing;		/* these three as they were when it began */
 	uint64_t slow_ns;
+	struct throttle *throttle;	/* NULL: no limit */
 };
 
 static void
@@ -78,6 +79,22 @@ static unsigned
 hold_of(const struct vh_queue *q)
 {
 	return vh_queue_index(q) == 0 ? HOLD_HIPRIO : HOLD_REQUESTS;
+}
+
+static bool
+must_wait(struct batch *b)
+{
+	struct qthread *t = b->t;
+	uint64_t ns = throttle_wait(b->throttle, t->now);
+
+	if (!ns || !vh_queue_has_work(b->q))
+		return false;
+	if (t->now >= t->until)
+		atomic_fetch_add_explicit(&b->throttle->waits, 1,
+					  memory_order_relaxed);
+	t->held |= HOLD_REQUESTS;
+	t->until = t->now + ns;
+	return true;
 }
 
 /* To the pool. */
@@ -138,6 +155,10 @@ serve_one(struct batch *b, struct vh_chain *c)
 	if (b->tracing)
 		trace_request(s, req);
 	n = fs_serve(s->fs, b->ft, req);
+	if (b->throttle)
+		throttle_pay(b->throttle, t->now,
+			     fs_req_data(req, n == FS_DEFER ? c->out_len :
+					      n > 0 ? (size_t)n : 0));
 	if (n == FS_DEFER) {
 		if (!defer(b, c))
 			return 0;
@@ -178,8 +199,14 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 					 memory_order_acquire);
 	b.slow_ns = atomic_load_explicit(&t->session->share->gw->slow_ns,
 					 memory_order_relaxed);
+	b.throttle = &t->session->share->tag->throttle;
+	if (hold != HOLD_REQUESTS ||
+	    !atomic_load_explicit(&b.throttle->on, memory_order_relaxed))
+		b.throttle = NULL;
 	rc = vh_queue_sync(q);
 	while (!rc && taken < SERVE_BATCH && !(t->held & hold)) {
+		if (b.throttle && must_wait(&b))
+			break;
 		rc = vh_queue_pop(q, &c, iov);
 		if (rc <= 0)
 			break;
@@ -199,6 +226,7 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 /* ---- polling and sleeping ---- */
 
 #define POLL_FIRST_NS 8000	/* the window that a lively ring begins with */
+#define LOOK_NS 1000000	/* at a ring without a kick fd */
 #define POLL_YIELD_NS 2000	/* let somebody else run this often */
 
 /*
@@ -318,6 +346,22 @@ sleep_on(struct qthread *t, struct vh_queue *hiprio)
 		vh_queue_drain_kick(hiprio);
 }
 
+/* For poll(2); NULL = until it is woken. */
+static const struct timespec *
+held_for(struct qthread *t, bool look_often, struct timespec *ts)
+{
+	uint64_t now = gw_clock_ns(&t->clock);
+	uint64_t ns = t->until > now ? t->until - now : 0;
+
+	if (atomic_load(&t->full))
+		ns = UINT64_MAX;
+	if (look_often && ns > LOOK_NS)
+		ns = LOOK_NS;
+	ts->tv_sec = (time_t)(ns / 1000000000);
+	ts->tv_nsec = (long)(ns % 1000000000);
+	return ns == UINT64_MAX ? NULL : ts;
+}
+
 /* Sleep until it may take requests again, serving hiprio. */
 static void
 wait_held(struct qthread *t, struct vh_queue *hiprio, struct fs_thread *ft)
@@ -327,16 +371,18 @@ wait_held(struct qthread *t, struct vh_queue *hiprio, struct fs_thread *ft)
 		{ .fd = t->wake_fd, .events = POLLIN },
 		{ .fd = also ? vh_queue_kick_fd(also) : -1, .events = POLLIN },
 	};
+	struct timespec ts;
 	uint64_t n;
 
 	fs_thread_relax(ft);
-	if (atomic_load(&t->full) && (!also || vh_queue_arm(also)) &&
-	    poll(fds, 2, also && fds[1].fd < 0 ? 1 : -1) > 0) {
+	if ((!also || vh_queue_arm(also)) &&
+	    ppoll(fds, 2, held_for(t, also && fds[1].fd < 0, &ts), NULL) > 0) {
 		if (fds[0].revents && read(t->wake_fd, &n, sizeof(n)) < 0)
 			return;
 		if (fds[1].revents)
 			vh_queue_drain_kick(also);
 	}
+	/* A limit is looked at again when requests are. */
 	if (!atomic_load(&t->full))
 		t->held = 0;
 	t->now = gw_clock_ns(&t->clock);

@@ -295,8 +295,18 @@ take(struct server *s, size_t len)
 		answer(s, s->in);
 }
 
+/* The test has ended without a word: leave no mount behind. */
+static volatile sig_atomic_t orphaned;
+
 static void
-serve(struct server *s)
+on_orphaned(int sig)
+{
+	(void)sig;
+	orphaned = 1;
+}
+
+static void
+serve(struct server *s, const char *dir)
 {
 	struct pollfd fds[] = {
 		{ .fd = s->dev, .events = POLLIN },
@@ -304,9 +314,10 @@ serve(struct server *s)
 	};
 	uint64_t n;
 
-	for (;;) {
+	while (!orphaned) {
 		ssize_t len;
 
+		fds[0].revents = fds[1].revents = 0;
 		if (poll(fds, 2, release(s)) < 0 && errno != EINTR)
 			_exit(1);
 		if (fds[1].revents && read(s->wake, &n, sizeof(n)) < 0)
@@ -319,6 +330,8 @@ serve(struct server *s)
 		if (len > 0)
 			take(s, (size_t)len);
 	}
+	umount2(dir, MNT_DETACH);
+	_exit(1);
 }
 
 static void
@@ -326,9 +339,11 @@ serve_main(struct stallfs *fs, int ready)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	char opts[100];
+	struct sigaction sa = { .sa_handler = on_orphaned };
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGTERM, SIG_DFL);
+	setsid();
+	sigaction(SIGTERM, &sa, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (!s)
 		_exit(1);
 	s->page = fs->page;
@@ -343,7 +358,7 @@ serve_main(struct stallfs *fs, int ready)
 	if (write(ready, "", 1) != 1)
 		_exit(1);
 	close(ready);
-	serve(s);
+	serve(s, fs->dir);
 }
 
 /* ---- the test's side ---- */

@@ -260,7 +260,7 @@ test_reset(struct guest *other)
 
 	open_file(g, "f3");
 	stallfs_stall(fs, BIT(FUSE_FLUSH));
-	ok(!vm_send(vm, VM_RESET_DEVICE, VM_VERSION, NULL, 0, NULL, 0),
+	ok(!vm_send(vm, VM_RESET_DEVICE, VM_VERSION, "", 0, NULL, 0),
 	   "the device is reset");
 	for (unsigned i = 0; i < vm->nrings; i++) {
 		vm->ring[i].started = false;

@@ -24,24 +24,29 @@ now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+/* Under mail_lock: who has got the message may close the eventfd. */
+static void
+wake(struct gw *gw)
+{
+	uint64_t one = 1;
+
+	if (write(gw->mail_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_error("mail to the control thread is lost: %s",
+			  strerror(errno));
+}
+
 /* A message already on its way is not posted twice. */
 void
 gw_post(struct gw *gw, struct gw_msg *msg)
 {
-	uint64_t one = 1;
-	bool wake = false;
-
 	pthread_mutex_lock(&gw->mail_lock);
 	if (!msg->posted) {
 		msg->posted = true;
-		wake = STAILQ_EMPTY(&gw->mail);
+		if (STAILQ_EMPTY(&gw->mail))
+			wake(gw);
 		STAILQ_INSERT_TAIL(&gw->mail, msg, link);
 	}
 	pthread_mutex_unlock(&gw->mail_lock);
-	if (wake && write(gw->mail_fd, &one, sizeof(one)) < 0 &&
-	    errno != EAGAIN)
-		log_error("mail to the control thread is lost: %s",
-			  strerror(errno));
 }
 
 void

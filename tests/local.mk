@@ -1,6 +1,6 @@
 # Tests of the whole: layers, the daemon, system tests, fuzzing.
 
-EXTRA_DIST += tests/tap.h tests/functions.sh tests/install.sh
+EXTRA_DIST += tests/tap.h tests/functions.sh tests/install.sh tests/tsan.supp
 TESTS += tests/check-layers.sh tests/test-fsops.sh
 EXTRA_DIST += tests/check-layers.sh tests/test-fsops.sh
 

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -381,6 +382,15 @@ start_server(struct stallfs *fs)
 	good = fs->pid > 0 && read(ready[0], &c, 1) == 1;
 	close(ready[0]);
 	return good ? 0 : -ENODEV;
+}
+
+int
+stallfs_hide(void)
+{
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return -errno;
+	return 0;
 }
 
 int

@@ -19,6 +19,9 @@
 
 struct stallfs;
 
+/* Let only this process and its children see what it mounts from now on: who
+ * else looks at it hangs, too.  0 or -errno. */
+int stallfs_hide(void);
 /* Mount it on the directory `dir`; 0 or -errno.  Needs root. */
 int stallfs_start(const char *dir, struct stallfs **fs);
 /* From now on stall these: bits by FUSE opcode; 0 releases all. */

@@ -537,6 +537,8 @@ main(int argc, char **argv)
 			return 2;
 	}
 	choose_cpus();
+	if (stallfs_hide())
+		fprintf(stderr, "scale: others can see what hangs\n");
 	make_share();
 	server_pin(client_cpu);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {

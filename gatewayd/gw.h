@@ -159,6 +159,7 @@ struct share {
 	TAILQ_ENTRY(share) ready;
 	bool is_ready;
 	unsigned njobs, nrunning;
+	size_t job_bytes;		/* of those that wait */
 	TAILQ_HEAD(, qthread) full;	/* threads that wait for room */
 };
 

@@ -21,8 +21,8 @@
 
 #define POOL_SIZE 64		/* when thread_pool_size is 0 */
 #define JOB_MAX (1088 << 10)	/* bytes of a request, of a reply: 1 MiB and headers */
-#define SHARE_WAITING 128	/* jobs of one share that may wait */
-#define SHARE_GO_ON 96		/* with so few its rings are served again */
+#define SHARE_WAITING 128	/* jobs of one share that may wait, and */
+#define SHARE_BYTES (32u << 20)	/* their requests and room for replies */
 #define IDLE_S 10		/* a thread without work ends */
 
 struct job {
@@ -70,12 +70,16 @@ pool_share_init(struct share *share)
 	TAILQ_INIT(&share->full);
 }
 
-/* Under the lock: queue threads that waited for it take requests again. */
+/* Under the lock: queue threads that waited for room take requests again, once
+ * there is room for several. */
 static void
 go_on(struct share *share)
 {
 	struct qthread *t;
 
+	if (share->njobs > SHARE_WAITING / 4 * 3 ||
+	    share->job_bytes > SHARE_BYTES / 4 * 3)
+		return;
 	while ((t = TAILQ_FIRST(&share->full))) {
 		TAILQ_REMOVE(&share->full, t, full_link);
 		atomic_store(&t->full, false);
@@ -108,8 +112,9 @@ take_job(struct pool *p)
 	share->is_ready = false;
 	job = STAILQ_FIRST(&share->jobs);
 	STAILQ_REMOVE_HEAD(&share->jobs, link);
-	if (--share->njobs == SHARE_GO_ON)
-		go_on(share);
+	share->njobs--;
+	share->job_bytes -= job->in.iov_len + job->out.iov_len;
+	go_on(share);
 	TAILQ_INSERT_TAIL(&share->running, job, run);
 	p->waiting--;
 	share->nrunning++;
@@ -242,6 +247,7 @@ enqueue(struct pool *p, struct job *job)
 
 	STAILQ_INSERT_TAIL(&share->jobs, job, link);
 	share->njobs++;
+	share->job_bytes += job->in.iov_len + job->out.iov_len;
 	p->waiting++;
 	make_ready(p, share);
 	grow(p);
@@ -455,7 +461,8 @@ pool_submit(struct pool *p, struct qthread *t, struct vh_queue *q,
 	session_job_begin(s, vh_queue_index(q));
 	pthread_mutex_lock(&p->lock);
 	enqueue(p, job);
-	full = share->njobs >= SHARE_WAITING;
+	full = share->njobs >= SHARE_WAITING ||
+	       share->job_bytes >= SHARE_BYTES;
 	if (full && !atomic_load(&t->full)) {
 		atomic_store(&t->full, true);
 		TAILQ_INSERT_TAIL(&share->full, t, full_link);

@@ -148,6 +148,54 @@ test_others(struct guest *g, struct guest *other)
 	all_come(g, "after it hung");
 }
 
+/* Data that waits for the storage takes memory of the guest, not of ours. */
+static void
+test_memory(struct guest *g)
+{
+	static char data[1 << 20];
+	struct fuse_write_in in = { .size = sizeof(data) };
+	struct guest_req req = {
+		.opcode = FUSE_WRITE,
+		.in = { { &in, sizeof(in) }, { data, sizeof(data) } },
+		.room = sizeof(struct fuse_write_out),
+	};
+	struct fuse_entry_out e;
+	struct daemon_use was, use;
+	int good = 0, taken;
+
+	guest_lookup(g, GUEST_ROOT, "f4", &e);
+	guest_open_file(g, e.nodeid, O_RDWR, &in.fh);
+	req.nodeid = e.nodeid;
+	daemon_use(&d, &was);
+	stallfs_stall(fs, STALLFS_ALL);
+	for (nids = 0; nids < 120; nids++)
+		ids[nids] = guest_send(g, &req);
+	/* The kernel has one write of a file under way. */
+	ok(stallfs_wait_held(fs, 1, WAIT_MS), "120 MiB to write");
+	for (int64_t end = test_now_ms() + WAIT_MS; test_now_ms() < end;) {
+		taken = (int)daemon_number(&d, "shares/slow/stats", "inflight");
+		if (taken >= 40)
+			break;
+		poll(NULL, 0, 10);
+	}
+	poll(NULL, 0, 100);
+	taken = (int)daemon_number(&d, "shares/slow/stats", "inflight");
+	ok(taken >= 40 && taken <= 56, "most stays on the ring");
+	printf("# %d taken\n", taken);
+	daemon_use(&d, &use);
+#ifndef WITH_SANITIZERS
+	ok(use.anon_kib < was.anon_kib + 64 * 1024, "and is not copied");
+	printf("# %ld KiB, before %ld\n", use.anon_kib, was.anon_kib);
+#endif
+	ok(daemon_number(&d, "stats", "pool_threads") <=
+	   daemon_number(&d, "stats", "pool_size"), "the pool is bounded");
+	stallfs_stall(fs, 0);
+	for (int i = 0; i < nids; i++)
+		good += guest_wait(g, ids[i], NULL) > 0;
+	is_int(good, nids, "all of it is written");
+	guest_release(g, e.nodeid, in.fh);
+}
+
 /* A ring that stops does not wait for the storage, and loses nothing. */
 static void
 test_ring_stop(struct guest *g, struct guest *other)
@@ -418,6 +466,7 @@ main(void)
 	other = come("local");
 	g = come("slow");
 	test_others(g, other);
+	test_memory(g);
 	test_ring_stop(g, other);
 	guest_close(g);
 	ok(daemon_has_sessions(&d, "slow", 0, WAIT_MS), "its session ends");

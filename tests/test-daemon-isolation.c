@@ -337,6 +337,46 @@ test_reset(struct guest *other)
 	ok(daemon_has_sessions(&d, "slow", 0, WAIT_MS), "its session ends");
 }
 
+/* An fsync of a session that takes its time holds up nothing beside it, on the
+ * same queue. */
+static void
+test_fsync(struct guest *g)
+{
+	struct fuse_fsync_in in = { .fsync_flags = 0 };
+	struct guest_req req = {
+		.opcode = FUSE_FSYNC, .in = { { &in, sizeof(in) } },
+	};
+	struct fuse_entry_out e;
+	char path[512], buf[64];
+	struct stallfs *disk;
+	uint64_t fh = 0;
+	int id, good = 0;
+
+	mkdir(daemon_file(&d, "local", "disk", path), 0755);
+	if (!ok(!stallfs_start(path, &disk), "a disk below a share"))
+		return;
+	ok(guest_lookup(g, GUEST_ROOT, "disk", &e) >= 0 &&
+	   guest_lookup(g, e.nodeid, "f0", &e) >= 0 &&
+	   guest_open_file(g, e.nodeid, O_RDWR, &in.fh) >= 0, "and its file");
+	req.nodeid = e.nodeid;
+	stallfs_stall(disk, BIT(FUSE_FSYNC));
+	id = guest_send(g, &req);
+	ok(stallfs_wait_held(disk, 1, WAIT_MS), "an fsync of it hangs");
+	guest_lookup(g, GUEST_ROOT, "file", &e);
+	guest_open_file(g, e.nodeid, O_RDONLY, &fh);
+	for (int i = 0; i < 100; i++)
+		good += guest_read(g, e.nodeid, fh, 0, buf, sizeof(buf)) == 5;
+	is_int(good, 100, "reads of the same session are answered");
+	ok(stallfs_held(disk) == 1, "while it hangs");
+	stallfs_stall(disk, 0);
+	is_int(guest_wait(g, id, NULL), 0, "and so is the fsync, later");
+	guest_release(g, e.nodeid, fh);
+	guest_release(g, req.nodeid, in.fh);
+	stallfs_stop(disk);
+	rmdir(path);
+	before.fds++;		/* the share keeps one for each mount */
+}
+
 /* ------------------------------------------------------------------ */
 /* Changes of the configuration.  To open a share's directory needs what stat(2)
  * of it does not. */
@@ -470,6 +510,7 @@ main(void)
 	test_ring_stop(g, other);
 	guest_close(g);
 	ok(daemon_has_sessions(&d, "slow", 0, WAIT_MS), "its session ends");
+	test_fsync(other);
 	test_leave(other);
 	test_drop(other);
 	test_reset(other);

@@ -495,7 +495,8 @@ int notify_watchdog(struct gw *gw);
 /* ---- ctl.c, tree.c, stats.c ---- */
 int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);
 void ctl_free(struct ctl *ctl);
-bool ctl_go_on(struct ctl *ctl);	/* do requests again that wait; some still do */
+/* Do requests again that wait; true: some still do. */
+bool ctl_go_on(struct ctl *ctl);
 int ctl_apply(struct ctl *ctl);	/* owner and mode from the configuration */
 
 uint64_t now_us(void);			/* CLOCK_MONOTONIC */

@@ -19,7 +19,7 @@ struct opening {
 	TAILQ_ENTRY(opening) link;
 	struct aside aside;
 	struct conf_share *conf;	/* held */
-	uint64_t since;			/* 0: who asked was told that it hangs */
+	uint64_t since;			/* 0: who asked was told no */
 	bool done;
 
 	/* While it is not done, the thread's. */

@@ -211,10 +211,10 @@ send_one(struct lane *l, unsigned slot, uint32_t *seed)
 	case LANE_LOOKUP:
 		return submit(g, l->queue, slot, FUSE_LOOKUP, FUSE_ROOT_ID,
 			      "data", 5, sizeof(struct fuse_entry_out), 0);
-	case LANE_BIG_READ:
-		rd.size = BIG;
-		/* fallthrough */
 	case LANE_READ:
+	case LANE_BIG_READ:
+		if (l->kind == LANE_BIG_READ)
+			rd.size = BIG;
 		rd.offset = (*seed >> 8) % (LANE_DATA / BIG) * BIG;
 		return submit(g, l->queue, slot, FUSE_READ, g->nodeid, &rd,
 			      sizeof(rd), 0, rd.size);

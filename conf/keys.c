@@ -240,6 +240,18 @@ const struct conf_key conf_keys[] = {
 	  .def = "50", .max = 100000, .reload = CONF_NEXT,
 	  .help = "Longest time, in microseconds, that a queue is polled after a "
 		  "request before its thread sleeps; 0 = never." },
+	{ .name = "iops_limit", SHARE, UINT(conf_share, iops_limit),
+	  .def = "0", .max = 10000000, .reload = CONF_LIVE,
+	  .help = "Most requests a second of all guests of the share together; 0 = "
+		  "any number.  After a pause the requests of a tenth of a second "
+		  "are taken at once.  Requests over it wait in the guest's queue; "
+		  "what a guest tells it has forgotten is not counted." },
+	{ .name = "bandwidth_limit", SHARE, SIZE(conf_share, bandwidth_limit),
+	  .def = "0", .max = INT64_C(1) << 40, .reload = CONF_LIVE,
+	  .help = "Most bytes a second that all guests of the share together read "
+		  "from files and write to them; 0 = any number.  Bursts as with "
+		  "iops_limit; a request that is larger than that is served, and "
+		  "the next waits for so much longer." },
 	{ .name = "readonly", .alias = { "read_only" }, SHARE,
 	  BOOL(conf_share, readonly), .def = "no", .reload = CONF_LIVE,
 	  .help = "Refuse every change." },

@@ -151,6 +151,8 @@ struct conf_share {
 	unsigned max_request_queues;
 	bool advertise_tag;	/* offer VHOST_USER_PROTOCOL_F_CONFIG */
 	uint64_t poll_us;	/* longest look at a ring before sleeping */
+	unsigned iops_limit;	/* requests a second, of all guests; 0 = any */
+	uint64_t bandwidth_limit;	/* bytes read and written; 0 = any */
 
 	unsigned trace;		/* enum conf_trace, from the start; switched by
 				 * the control file */

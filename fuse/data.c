@@ -14,7 +14,10 @@
 
 #include "fuse/fs.h"
 
-enum { COPY_MAX = 1 << 30 };	/* COPY_FILE_RANGE answers in 32 bits */
+enum {
+	COPY_MAX = 1 << 30,	/* COPY_FILE_RANGE answers in 32 bits */
+	INLINE_MAX = 1 << 20,	/* more takes long in memory, too */
+};
 
 static bool
 is_sync(const struct fs_handle *h)
@@ -99,6 +102,21 @@ write_direct(struct fs_ctx *c, uint64_t offset, size_t size, uint32_t flags)
 	n = n < 0 ? -errno : n;
 	free(buf);
 	return n;
+}
+
+size_t
+fs_req_data(const struct fs_req *r, size_t len)
+{
+	size_t head = sizeof(struct fuse_out_header);
+
+	if (r->opcode == FUSE_WRITE) {
+		head = sizeof(struct fuse_in_header) +
+		       sizeof(struct fuse_write_in);
+		len = r->in_len;
+	} else if (r->opcode != FUSE_READ) {
+		return 0;
+	}
+	return len > head ? len - head : 0;
 }
 
 /* ------------------------------------------------------------------ */
@@ -267,6 +285,14 @@ become_killing(struct fs_ctx *c)
 			    fs_session_has(c->s, FUSE_HANDLE_KILLPRIV_V2));
 }
 
+/* Not for a thread that must not wait; dispatch has looked at c->fh only. */
+static bool
+takes_long(const struct fs_ctx *c, const struct fs_handle *h, uint64_t len)
+{
+	return fs_disk_defers(c, h->node->mount) ||
+	       (!c->may_block && len > INLINE_MAX);
+}
+
 ssize_t
 fs_op_fallocate(struct fs_ctx *c, const void *arg, void *out)
 {
@@ -276,6 +302,8 @@ fs_op_fallocate(struct fs_ctx *c, const void *arg, void *out)
 	(void)out;
 	if (in->offset > INT64_MAX || in->length > INT64_MAX)
 		return -EINVAL;
+	if (takes_long(c, c->fh, in->length))
+		return FS_DEFER;
 	err = become_killing(c);
 	if (err)
 		return err;
@@ -322,8 +350,10 @@ copy(struct fs_ctx *c, const struct fuse_copy_file_range_in *in, uint64_t len)
 
 	if (!to)
 		return -EBADF;
-	if (!to->dir && !(to->flags & O_PATH) &&
-	    fs_node_id(to->node) == in->nodeid_out) {
+	if (takes_long(c, to, len)) {
+		n = FS_DEFER;
+	} else if (!to->dir && !(to->flags & O_PATH) &&
+		   fs_node_id(to->node) == in->nodeid_out) {
 		err = become_killing(c);
 		n = err ? err : copy_file_range(c->fh->fd, &from_off, to->fd,
 						&to_off, len,

@@ -193,9 +193,6 @@ fs_is_windows(struct fs_session *s)
 	return atomic_load_explicit(&s->windows, memory_order_relaxed);
 }
 
-/* Forget every node and close every handle; others may be serving. */
-void fs_session_clear(struct fs_session *s);
-
 /* ------------------------------------------------------------------ */
 /* node.c: inodes that a guest knows. */
 

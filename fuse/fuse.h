@@ -73,6 +73,8 @@ int fs_share_new(const struct conf_share *set, struct fs_share **share,
  * fs_share_free).  Before its first session.
  */
 void fs_share_fold(struct fs_share *share, struct cf_share *fold);
+/* May closing it wait for a server that does not answer? */
+bool fs_share_may_hang(struct fs_share *share);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*
@@ -82,7 +84,12 @@ void fs_share_free(struct fs_share *share);
 void fs_share_set(struct fs_share *share, const struct conf_share *set);
 
 int fs_session_new(struct fs_share *share, struct fs_session **session);
-/* No thread may be serving it.  Closes every file, forgets every node. */
+/*
+ * Close every file, forget every node.  Takes as long as the storage does: by
+ * a thread that may wait.  Others may ask for its info meanwhile.
+ */
+void fs_session_clear(struct fs_session *session);
+/* No thread may be serving it.  Takes no time after fs_session_clear(). */
 void fs_session_free(struct fs_session *session);
 /*
  * The virtio device was reset: a Linux guest's handles and locks end, a
@@ -183,6 +190,10 @@ struct fs_req {
  */
 ssize_t fs_serve(struct fs_session *session, struct fs_thread *thread,
 		 struct fs_req *req);
+
+/* Bytes of file data that a request has moved when its reply has `len` bytes;
+ * with the room for it, the most it can.  After fs_serve(). */
+size_t fs_req_data(const struct fs_req *req, size_t len);
 
 /*
  * One line for a trace: "u=4412 > MKDIR n=982 "new" mode=0755".  Reads the

@@ -218,6 +218,13 @@ answer(struct fs_session *s, const struct fuse_init_in *in, uint64_t flags,
 							       : UINT16_MAX);
 }
 
+/* To close files may take as long as the storage does. */
+static bool
+clear_defers(const struct fs_ctx *c)
+{
+	return !c->may_block && atomic_load(&c->s->nhandles) > 0;
+}
+
 ssize_t
 fs_op_init(struct fs_ctx *c, const void *arg, void *reply)
 {
@@ -236,6 +243,8 @@ fs_op_init(struct fs_ctx *c, const void *arg, void *reply)
 	if (in.major < FS_PROTO_MAJOR || in.minor < FS_PROTO_MINOR_MIN)
 		return -EPROTO;
 	/* A guest that starts anew has not always said goodbye. */
+	if (clear_defers(c))
+		return FS_DEFER;
 	fs_session_clear(s);
 	offered = in.flags;
 	if (in.flags & FUSE_INIT_EXT)
@@ -257,6 +266,8 @@ fs_op_destroy(struct fs_ctx *c, const void *in, void *out)
 {
 	(void)in;
 	(void)out;
+	if (clear_defers(c))
+		return FS_DEFER;
 	atomic_store(&c->s->ready, false);
 	fs_session_clear(c->s);
 	return 0;

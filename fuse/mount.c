@@ -51,6 +51,24 @@ static const struct fs_type {
 	{ 0x958458f6, MEMORY },			/* hugetlbfs */
 	{ 0x9fa0,     NO_HANDLES },		/* proc */
 	{ 0x62656572, NO_HANDLES },		/* sysfs */
+	{ 0xef53,     0 },			/* ext2, ext3, ext4 */
+	{ 0x58465342, 0 },			/* XFS */
+	{ 0x9123683e, 0 },			/* Btrfs */
+	{ 0x2fc12fc1, 0 },			/* ZFS */
+	{ 0xca451a4e, 0 },			/* bcachefs */
+	{ 0xf2f52010, 0 },			/* F2FS */
+	{ 0x3153464a, 0 },			/* JFS */
+	{ 0x52654973, 0 },			/* ReiserFS */
+	{ 0x3434,     0 },			/* NILFS2 */
+	{ 0x4d44,     0 },			/* FAT */
+	{ 0x2011bab0, 0 },			/* exFAT */
+	{ 0x7366746e, 0 },			/* NTFS3 */
+	{ 0x482b,     0 },			/* HFS+ */
+	{ 0x9660,     0 },			/* ISO 9660 */
+	{ 0x15013346, 0 },			/* UDF */
+	{ 0x73717368, 0 },			/* SquashFS */
+	{ 0xe0f5e1e2, 0 },			/* EROFS */
+	{ 0x24051905, 0 },			/* UBIFS */
 };
 /* clang-format on */
 
@@ -65,7 +83,7 @@ type_flags(int fd)
 		if (fs_types[i].magic == (uint32_t)sf.f_type)
 			return fs_types[i].flags;
 	}
-	return 0;
+	return REMOTE;	/* we know nothing of it: it may hang, too */
 }
 
 struct file_handle *
@@ -180,6 +198,16 @@ fs_mount_get(struct fs_share *share, const struct statx *stx, int fd,
 		return -EOPNOTSUPP;
 	*mount = m;
 	return 0;
+}
+
+bool
+fs_share_may_hang(struct fs_share *share)
+{
+	struct fs_mount *m = atomic_load(&share->mounts);
+
+	while (m && !(m->flags & FS_MOUNT_REMOTE))
+		m = m->next;
+	return m;
 }
 
 void

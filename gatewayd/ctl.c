@@ -5,65 +5,35 @@
  * client leaves.  What the files hold is tree.c's business.
  *
  * A client that sends and closes its writing side gets everything it asked
- * for.  A client that does not read holds up nobody: its requests wait, a
- * watch loses lines and is told how many.
+ * for.  A client that does not read holds up nobody: its requests wait.
+ * ctlwatch.c has the streams.
  */
 #include <errno.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "gatewayd/ctlpriv.h"
 #include "gatewayd/gw.h"
 #include "gatewayd/tree.h"
 
 #define LINE_MAX_BYTES (64 << 10)
-#define OUTPUT_HIGH (256 << 10)	/* requests wait above this */
 #define CLIENTS_MAX 512
 #define IDLE_S 300
-#define RING_TICK_US 50000	/* how often a watched ring is looked at */
 #define WHY_MAX (60 << 10)	/* every message about a configuration */
 
-struct client {
-	TAILQ_ENTRY(client) link;
-	struct ctl *ctl;
-	struct bufferevent *bev;
-	struct ucred peer;
-	bool writer;
-	bool eof;			/* it will send nothing more */
-	bool skipping;			/* the rest of a line that is too long */
-	struct tree_watch *watch;	/* it is a stream now */
-	unsigned long lost;		/* lines a slow stream did not get */
-};
-
-struct ctl {
-	struct gw *gw;
-	struct event *accept;
-	struct event *resume;		/* after descriptors ran out */
-	struct gw_socket sock;
-	TAILQ_HEAD(, client) clients;
-	unsigned nclients;
-	struct event *tick;		/* while somebody watches */
-	struct event *ring_tick;	/* ... log or trace */
-	unsigned nwatches, nrings;
-};
-
-static void
-client_free(struct client *c)
+void
+ctl_client_free(struct client *c)
 {
-	if (c->watch) {
-		if (tree_watch_is_ring(c->watch) && --c->ctl->nrings == 0)
-			evtimer_del(c->ctl->ring_tick);
-		if (--c->ctl->nwatches == 0)
-			evtimer_del(c->ctl->tick);
-		tree_watch_free(c->watch);
-	}
+	ctl_watch_end(c);
 	TAILQ_REMOVE(&c->ctl->clients, c, link);
 	c->ctl->nclients--;
 	bufferevent_free(c->bev);
+	free(c->path);
+	free(c->text);
 	free(c);
 }
 
@@ -98,10 +68,6 @@ reply_ok(struct client *c, struct evbuffer *body)
 
 /* ---- the four verbs ---- */
 
-struct request {
-	char *path, *text;	/* "" when not given */
-};
-
 static int
 do_ls(struct client *c, struct request *r, char *why, size_t size)
 {
@@ -131,6 +97,20 @@ do_read(struct client *c, struct request *r, char *why, size_t size)
 	return err;
 }
 
+/* It waits for a directory: done again by ctl_go_on(). */
+static int
+put_off(struct client *c, const struct request *r)
+{
+	c->path = strdup(r->path);
+	c->text = strdup(r->text);
+	if (c->path && c->text)
+		return 0;
+	free(c->path);
+	free(c->text);
+	c->path = c->text = NULL;
+	return -ENOMEM;
+}
+
 static int
 do_write(struct client *c, struct request *r, char *why, size_t size)
 {
@@ -146,6 +126,10 @@ do_write(struct client *c, struct request *r, char *why, size_t size)
 	if (!body)
 		return -ENOMEM;
 	err = tree_write(c->ctl->gw, r->path, r->text, body, why, size);
+	if (err == -EINPROGRESS) {
+		evbuffer_free(body);
+		return put_off(c, r);
+	}
 	log_info("control: write %s %.200s: %.*s uid=%u pid=%d", r->path,
 		 r->text, err ? (int)strcspn(why, "\n") : 4,
 		 err ? why : "done", c->peer.uid, (int)c->peer.pid);
@@ -155,26 +139,6 @@ do_write(struct client *c, struct request *r, char *why, size_t size)
 	return err;
 }
 
-static void stream_tick(struct client *c);
-
-static int
-do_watch(struct client *c, struct request *r, char *why, size_t size)
-{
-	struct timeval second = { .tv_sec = 1 };
-	struct timeval soon = { .tv_usec = RING_TICK_US };
-	int err = tree_watch_new(c->ctl->gw, r->path, &c->watch, why, size);
-
-	if (err)
-		return err;
-	if (c->ctl->nwatches++ == 0)
-		evtimer_add(c->ctl->tick, &second);
-	if (tree_watch_is_ring(c->watch) && c->ctl->nrings++ == 0)
-		evtimer_add(c->ctl->ring_tick, &soon);
-	evbuffer_add_printf(bufferevent_get_output(c->bev), "ok stream\n");
-	stream_tick(c);
-	return 0;
-}
-
 static const struct verb {
 	const char *name;
 	int (*run)(struct client *c, struct request *r, char *why, size_t size);
@@ -182,7 +146,7 @@ static const struct verb {
 	{ "ls", do_ls },
 	{ "read", do_read },
 	{ "write", do_write },
-	{ "watch", do_watch },
+	{ "watch", ctl_watch },
 };
 
 /* ---- lines in ---- */
@@ -259,7 +223,8 @@ serve_lines(struct client *c)
 	struct evbuffer *out = bufferevent_get_output(c->bev);
 	size_t n;
 
-	while (!c->watch && evbuffer_get_length(out) < OUTPUT_HIGH) {
+	while (!c->watch && !c->path &&
+	       evbuffer_get_length(out) < OUTPUT_HIGH) {
 		char *line = next_line(c, &n);
 
 		if (!line)
@@ -274,7 +239,7 @@ serve_lines(struct client *c)
 		c->skipping = false;
 		free(line);
 	}
-	if (evbuffer_get_length(out) >= OUTPUT_HIGH && !c->watch)
+	if ((evbuffer_get_length(out) >= OUTPUT_HIGH || c->path) && !c->watch)
 		return;
 	if (evbuffer_get_length(in) >= LINE_MAX_BYTES)
 		c->skipping = true;
@@ -289,10 +254,10 @@ serve_lines(struct client *c)
 static void
 finish_if_done(struct client *c)
 {
-	if (c->eof && !c->watch &&
+	if (c->eof && !c->watch && !c->path &&
 	    evbuffer_get_length(bufferevent_get_output(c->bev)) == 0 &&
 	    evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
-		client_free(c);
+		ctl_client_free(c);
 }
 
 static void
@@ -310,7 +275,7 @@ on_write(struct bufferevent *bev, void *arg)
 
 	(void)bev;
 	if (c->watch && tree_watch_is_ring(c->watch))
-		stream_tick(c);
+		ctl_watch_tick(c);
 	serve_lines(c);
 	finish_if_done(c);
 }
@@ -322,7 +287,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 
 	(void)bev;
 	if (!(what & BEV_EVENT_EOF) || c->eof) {
-		client_free(c);		/* an error, or silent for too long */
+		ctl_client_free(c);		/* an error, or silent for too long */
 		return;
 	}
 	/* Half-closed, perhaps: what was asked for is still answered. */
@@ -332,91 +297,39 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	finish_if_done(c);
 }
 
-/* ---- streams ---- */
-
-/* The lines of a ring wait there. */
 static void
-stream_ring(struct client *c)
+go_on(struct client *c)
 {
-	struct evbuffer *out = bufferevent_get_output(c->bev);
-	size_t had = evbuffer_get_length(out);
+	struct request r = { c->path, c->text };
+	char why[WHY_MAX] = "";
+	int err;
 
-	if (had < OUTPUT_HIGH)
-		tree_watch_poll(c->watch, OUTPUT_HIGH - had, out);
-}
-
-static void
-stream_tick(struct client *c)
-{
-	struct evbuffer *out = bufferevent_get_output(c->bev);
-	struct evbuffer *lines;
-	char *line;
-
-	if (tree_watch_is_ring(c->watch)) {
-		stream_ring(c);
+	c->path = c->text = NULL;
+	err = do_write(c, &r, why, sizeof(why));
+	if (err)
+		reply_error(c, err, why[0] ? why : strerror(-err));
+	free(r.path);
+	free(r.text);
+	if (c->path)
 		return;
-	}
-	lines = evbuffer_new();
-	if (!lines)
-		return;
-	tree_watch_poll(c->watch, SIZE_MAX, lines);
-	if (c->lost && evbuffer_get_length(out) < OUTPUT_HIGH) {
-		evbuffer_add_printf(out, "lost %lu\n", c->lost);
-		c->lost = 0;
-	}
-	while ((line = evbuffer_readln(lines, NULL, EVBUFFER_EOL_LF))) {
-		if (evbuffer_get_length(out) < OUTPUT_HIGH)
-			evbuffer_add_printf(out, "%s\n", line);
-		else
-			c->lost++;
-		free(line);
-	}
-	evbuffer_free(lines);
+	serve_lines(c);
+	finish_if_done(c);
 }
 
-/* One that had half-closed may have left altogether: nothing else tells. */
-static bool
-has_left(const struct client *c)
+bool
+ctl_go_on(struct ctl *ctl)
 {
-	struct pollfd fd = { .fd = bufferevent_getfd(c->bev) };
-
-	return c->eof && poll(&fd, 1, 0) > 0 &&
-	       (fd.revents & (POLLHUP | POLLERR));
-}
-
-static void
-on_tick(evutil_socket_t fd, short what, void *arg)
-{
-	struct timeval second = { .tv_sec = 1 };
-	struct ctl *ctl = arg;
 	struct client *c, *next;
+	bool waits = false;
 
-	(void)fd;
-	(void)what;
 	for (c = TAILQ_FIRST(&ctl->clients); c; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (c->watch && has_left(c))
-			client_free(c);
-		else if (c->watch)
-			stream_tick(c);
+		if (c->path)
+			go_on(c);
 	}
-	if (ctl->nwatches)
-		evtimer_add(ctl->tick, &second);
-}
-
-static void
-on_ring_tick(evutil_socket_t fd, short what, void *arg)
-{
-	struct timeval soon = { .tv_usec = RING_TICK_US };
-	struct ctl *ctl = arg;
-	struct client *c;
-
-	(void)fd;
-	(void)what;
 	TAILQ_FOREACH(c, &ctl->clients, link)
-		if (c->watch && tree_watch_is_ring(c->watch))
-			stream_ring(c);
-	evtimer_add(ctl->ring_tick, &soon);
+		waits |= c->path != NULL;
+	return waits;
 }
 
 /* ---- clients ---- */
@@ -534,9 +447,7 @@ ctl_new(struct gw *gw, struct ctl **out, char *why, size_t size)
 	ctl->accept = event_new(gw->base, ctl->sock.fd, EV_READ | EV_PERSIST,
 				on_accept, ctl);
 	ctl->resume = evtimer_new(gw->base, on_resume, ctl);
-	ctl->tick = evtimer_new(gw->base, on_tick, ctl);
-	ctl->ring_tick = evtimer_new(gw->base, on_ring_tick, ctl);
-	if (!ctl->accept || !ctl->resume || !ctl->tick || !ctl->ring_tick) {
+	if (!ctl->accept || !ctl->resume || ctl_watch_init(ctl)) {
 		ctl_free(ctl);
 		return -ENOMEM;
 	}
@@ -568,7 +479,7 @@ ctl_free(struct ctl *ctl)
 
 		evbuffer_unfreeze(output, 1);
 		evbuffer_write(output, bufferevent_getfd(c->bev));
-		client_free(c);
+		ctl_client_free(c);
 	}
 	if (ctl->accept)
 		event_free(ctl->accept);

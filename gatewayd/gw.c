@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define STOP_MARGIN_US 5000000	/* to end what has been drained */
+#define START_US 5000000	/* wait so long for directories to open */
 
 uint64_t
 now_us(void)
@@ -23,24 +24,29 @@ now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+/* Under mail_lock: who has got the message may close the eventfd. */
+static void
+wake(struct gw *gw)
+{
+	uint64_t one = 1;
+
+	if (write(gw->mail_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_error("mail to the control thread is lost: %s",
+			  strerror(errno));
+}
+
 /* A message already on its way is not posted twice. */
 void
 gw_post(struct gw *gw, struct gw_msg *msg)
 {
-	uint64_t one = 1;
-	bool wake = false;
-
 	pthread_mutex_lock(&gw->mail_lock);
 	if (!msg->posted) {
 		msg->posted = true;
-		wake = STAILQ_EMPTY(&gw->mail);
+		if (STAILQ_EMPTY(&gw->mail))
+			wake(gw);
 		STAILQ_INSERT_TAIL(&gw->mail, msg, link);
 	}
 	pthread_mutex_unlock(&gw->mail_lock);
-	if (wake && write(gw->mail_fd, &one, sizeof(one)) < 0 &&
-	    errno != EAGAIN)
-		log_error("mail to the control thread is lost: %s",
-			  strerror(errno));
 }
 
 void
@@ -118,6 +124,7 @@ gw_init(struct gw *gw)
 	pthread_mutex_init(&gw->mail_lock, NULL);
 	STAILQ_INIT(&gw->mail);
 	TAILQ_INIT(&gw->shares);
+	TAILQ_INIT(&gw->openings);
 	gw->started = (time_t)(now_us() / 1000000);
 	gw->reloads.when = time(NULL);
 	gw->base = event_base_new();
@@ -147,6 +154,7 @@ gw_fini(struct gw *gw)
 			event_free(gw->signals[i]);
 	if (gw->stop_timer)
 		event_free(gw->stop_timer);
+	openings_fini(gw);
 	if (gw->watchdog)
 		event_free(gw->watchdog);
 	if (gw->hung_timer)
@@ -167,14 +175,41 @@ gw_fini(struct gw *gw)
 }
 
 static void
+gw_end(struct gw *gw)
+{
+	gw->ended = true;
+	event_base_loopbreak(gw->base);
+}
+
+static void
 on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 {
-	struct gw *gw = arg;
-
 	(void)fd;
 	(void)what;
 	log_warn("some requests did not end in time; leaving them");
-	event_base_loopbreak(gw->base);
+	gw_end(arg);
+}
+
+void
+gw_run(struct gw *gw)
+{
+	if (!gw->ended)
+		event_base_dispatch(gw->base);
+}
+
+void
+gw_run_start(struct gw *gw)
+{
+	uint64_t end = now_us() + START_US;
+	struct share *share;
+
+	while (gw->nopening && !gw->ended && now_us() < end)
+		event_base_loop(gw->base, EVLOOP_ONCE);
+	TAILQ_FOREACH(share, &gw->shares, link)
+		if (share->opening)
+			log_warn("%s: path %s does not answer; it is served "
+				 "when it does", share->conf->tag,
+				 share->conf->path);
 }
 
 /* Shares go when their sessions have gone; the loop ends with the last. */
@@ -190,8 +225,8 @@ gw_check_stopped(struct gw *gw)
 		else
 			share_rest(share);
 	}
-	if (gw->stopping && TAILQ_EMPTY(&gw->shares))
-		event_base_loopbreak(gw->base);
+	if (gw->stopping && TAILQ_EMPTY(&gw->shares) && !gw->nasides)
+		gw_end(gw);
 }
 
 void

@@ -27,6 +27,7 @@
 #include "gatewayd/lines.h"
 #include "gatewayd/log.h"
 #include "gatewayd/opstats.h"
+#include "gatewayd/throttle.h"
 #include "vhost/vhost.h"
 
 struct activation;
@@ -35,6 +36,7 @@ struct fold;
 struct gw;
 struct inflight;
 struct job;
+struct opening;
 struct pool;
 struct session;
 struct share;
@@ -44,6 +46,15 @@ struct gw_msg {
 	STAILQ_ENTRY(gw_msg) link;
 	void (*run)(struct gw *gw, struct gw_msg *msg);
 	bool posted;			/* under gw->mail_lock */
+};
+
+/* Work on a thread of its own (aside.c); embedded in what it is about. */
+struct aside {
+	void (*run)(struct aside *a);	/* there */
+	/* Then, on the control thread; may end the memory. */
+	void (*done)(struct gw *gw, struct aside *a);
+	struct gw *gw;
+	struct gw_msg msg;
 };
 
 struct gw {
@@ -63,6 +74,7 @@ struct gw {
 	unsigned hung_round;
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
+	bool ended;			/* gw_end() */
 	int exit_status;
 
 	pthread_mutex_t mail_lock;
@@ -82,6 +94,11 @@ struct gw {
 	atomic_int pollers;		/* threads that poll just now */
 	atomic_int poll_max;		/* how many may */
 	unsigned nthreads;		/* queue threads running */
+	unsigned nasides;		/* aside_run() that is not done */
+	TAILQ_HEAD(, opening) openings;
+	struct event *opening_timer;
+	unsigned nopening;		/* shares whose directory is not open yet */
+	bool reload_waits;		/* one by SIGHUP, for a directory */
 	uint64_t next_session;		/* number of the next session */
 };
 
@@ -114,6 +131,8 @@ struct tag {
 	struct op_table cleared;	/* the table as it was at `clear` */
 	struct cf_stats fold_past;	/* of shares that ended */
 
+	struct throttle throttle;	/* any thread's */
+
 	atomic_bool tracing;
 	struct lines *_Atomic trace;	/* NULL: it was never on */
 	bool trace_logged;		/* it goes to the log, too */
@@ -135,6 +154,7 @@ struct share {
 	struct fs_share *fs;		/* NULL when the directory failed */
 	struct fold *fold;		/* NULL: names are as they are */
 	char *failed;			/* why it is not served, or NULL */
+	bool opening;			/* at the start: its directory is not open */
 	bool retired;			/* replaced or removed; its guests may stay */
 	struct conf_share **older;	/* held: settings that were live before */
 	size_t nolder;
@@ -151,6 +171,8 @@ struct share {
 	TAILQ_ENTRY(share) ready;
 	bool is_ready;
 	unsigned njobs, nrunning;
+	size_t job_bytes;		/* of those that wait */
+	TAILQ_HEAD(, qthread) full;	/* threads that wait for room */
 };
 
 /* A request queue's thread. */
@@ -163,6 +185,12 @@ struct qthread {
 	bool joined;
 	struct gw_clock clock;		/* a copy */
 	uint64_t now;			/* its last look at the clock */
+	unsigned held;			/* of its own: HOLD_..., worker.c, */
+	uint64_t until;			/* and for how long, unless `full` */
+
+	/* The pool's: it has no room for more.  The link under its lock. */
+	TAILQ_ENTRY(qthread) full_link;
+	atomic_bool full;
 
 	/* Written by the thread, read by any. */
 	struct fs_req req;		/* the present one: opcode, node, unique */
@@ -187,6 +215,7 @@ struct squeue {
 	struct event *stop_timer;	/* a stop that takes too long */
 	unsigned inflight;		/* session->lock: requests of it in the pool */
 	bool running;			/* between queue_start and vh_queue_stopped */
+	bool held_back;			/* running, but the session is clearing */
 	bool stopping;			/* queue_stop was asked */
 	bool released;			/* session->lock: and no thread serves it */
 	struct gw_msg drained;		/* a pool thread: inflight became 0 */
@@ -207,12 +236,17 @@ struct session {
 	time_t since;
 	bool heard;
 	bool ending;			/* changed under lock */
+	bool clearing;			/* its files are being closed, aside */
+	bool closing, cleared;		/* for its end; and it is done */
+	struct aside clear;
 	struct squeue queue[VH_QUEUES_MAX];
 
 	pthread_mutex_t lock;
 	bool peer_known;		/* under lock: the next two are set */
 	char vm[80], program[32];	/* under lock: "" when it has none */
 	unsigned njobs;			/* under lock: requests in the pool */
+	bool stuck;			/* under lock: none has ended since a
+					 * ring's stop waited for them in vain */
 	char broken[160];		/* under lock: why a queue thread gave up */
 	struct gw_msg broken_msg;
 	struct gw_msg idle_msg;		/* the last cut-loose job has ended */
@@ -225,21 +259,47 @@ void gw_post(struct gw *gw, struct gw_msg *msg);	/* any thread */
 void gw_unpost(struct gw *gw, struct gw_msg *msg);	/* before it is freed */
 void gw_stop(struct gw *gw, int status);	/* begin an orderly end */
 void gw_check_stopped(struct gw *gw);	/* a session has gone */
+void gw_run(struct gw *gw);		/* until it has ended */
+/* Until every share is served that can be, or for some seconds. */
+void gw_run_start(struct gw *gw);
 void gw_apply(struct gw *gw);		/* settings other threads look at */
 void gw_status(struct gw *gw);		/* tell systemd how many there are */
 
-/* ---- share.c ---- */
+/* ---- aside.c ---- */
+/* Call a->run on another thread, then a->done on this. */
+void aside_run(struct gw *gw, struct aside *a);
+
+/* ---- opening.c ---- */
 /*
- * Open the directory and the socket of `conf`; nobody is accepted and the
- * share is not in gw->shares yet.  `old` is the share whose place it will
- * take, or NULL: a socket of the same name is then taken over.
+ * Open the directory of `conf`: 0 when that is done, well or not,
+ * -EINPROGRESS: ask again when told, or -errno with a sentence in why[size].
+ */
+int opening_begin(struct gw *gw, struct conf_share *conf, char *why,
+		  size_t size);
+/* What came of it; -EAGAIN before it is done. */
+int opening_take(struct gw *gw, struct conf_share *conf, struct fs_share **fs,
+		 char *why, size_t size);
+void openings_fini(struct gw *gw);
+
+/* ---- share.c ---- */
+/* share_prepare() can go to work: as opening_begin(). */
+int share_open_ahead(struct gw *gw, struct conf_share *conf,
+		     const struct share *old, char *why, size_t size);
+/*
+ * With its directory open already, open the socket of `conf`; nobody is
+ * accepted and the share is not in gw->shares yet.  `old` is the share whose
+ * place it will take, or NULL: a socket of the same name is then taken over.
  */
 int share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 		  struct share **share, char *why, size_t size);
 /* Put it to use; `old` goes the way of share_retire(). */
 void share_commit(struct share *share, struct share *old);
-/* At start: a share that fails is kept, as failed. */
+/* At start: a share that fails is kept, as failed; one whose directory is not
+ * open yet is served when it is. */
 void share_start(struct gw *gw, struct conf_share *conf);
+void share_opened(struct gw *gw, const char *tag);	/* it may be */
+/* Free it, aside if that may wait for its storage. */
+void share_close_fs(struct gw *gw, struct fs_share *fs);
 /* Take over settings that differ in live keys only. */
 int share_apply(struct share *share, struct conf_share *conf, char *why,
 		size_t size);
@@ -274,6 +334,7 @@ const char *share_state(struct share *share);
 struct tag *tag_get(struct gw *gw, const char *name);	/* made when needed */
 void tag_put(struct tag *tag);
 int tag_trace(struct tag *tag, enum conf_trace trace);
+void tag_limit(struct share *share);	/* as it is configured */
 /* What a share's ctl file can do; -errno with a sentence in why[size].
  * enable may put another struct share in its place. */
 int tag_enable(struct share *share, char *why, size_t size);
@@ -319,11 +380,13 @@ int hung_init(struct gw *gw);		/* begin to look for requests that hang */
 /*
  * Read the configuration again and make it so, all or nothing; `dry`: only
  * say.  What changes, or every message about why not, is added to `out` and
- * logged.  0 or -errno with a sentence in why[size].
+ * logged.  0 or -errno with a sentence in why[size]; -EINPROGRESS: nothing
+ * was done yet, and it is to be asked for again by ctl_go_on().
  */
 int reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
 	   size_t size);
 void reload_on_signal(struct gw *gw);
+void reload_go_on(struct gw *gw);	/* that, if it waits */
 
 /* ---- listen.c ---- */
 /*
@@ -370,6 +433,9 @@ int session_start(struct share *share, int fd, const struct ucred *peer);
 void session_end(struct session *s, const char *why);
 /* Free it if it has ended and nothing uses it any more. */
 void session_reap(struct session *s);
+/* Close its files, because it has ended or its device was reset: aside, and
+ * nothing of it is served meanwhile. */
+void session_clear(struct session *s);
 /* Watch the socket, or not while a reply is held back. */
 void session_watch(struct session *s);
 /* Any thread: this session cannot go on. */
@@ -386,6 +452,8 @@ extern const struct vh_ops session_vh_ops;
 void squeue_init(struct session *s);
 void squeue_fini(struct session *s);
 bool squeue_is_idle(const struct session *s);
+/* Serve what was held back while its files were closed. */
+void squeue_go_on(struct session *s);
 
 /* ---- worker.c: queue threads ---- */
 int qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
@@ -400,14 +468,15 @@ int pool_new(struct gw *gw, unsigned size, struct pool **pool);
 /* Ends idle threads; false if some are stuck in a request. */
 bool pool_free(struct pool *pool);
 /*
- * Give the request in `c` and `req` to the pool; copies what it needs.
- * It was taken off its ring at `since`.
- * 0, or -ENOMEM.  Waits while the share has too much waiting already, unless
- * *stop becomes true.
+ * Give the request in `c`, which `t` has taken off `q`, to the pool; copies
+ * what it needs.  -ENOMEM, 0, or 1: so many of the share wait now that the
+ * thread is to take no more.  t->full becomes false and the thread is woken
+ * when it may again.
  */
-int pool_submit(struct pool *pool, struct session *s, struct vh_queue *q,
-		struct vh_chain *c, const struct fs_req *req, uint64_t since,
-		atomic_bool *stop);
+int pool_submit(struct pool *pool, struct qthread *t, struct vh_queue *q,
+		struct vh_chain *c);
+/* Before the thread is freed. */
+void pool_forget(struct pool *pool, struct qthread *t);
 /* Add the requests of one share to list[*n], which has room for `max`; *n
  * counts those that did not fit, too. */
 void pool_inflight(struct pool *pool, struct share *share, uint64_t now,
@@ -452,6 +521,8 @@ int notify_watchdog(struct gw *gw);
 /* ---- ctl.c, tree.c, stats.c ---- */
 int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);
 void ctl_free(struct ctl *ctl);
+/* Do requests again that wait; true: some still do. */
+bool ctl_go_on(struct ctl *ctl);
 int ctl_apply(struct ctl *ctl);	/* owner and mode from the configuration */
 
 uint64_t now_us(void);			/* CLOCK_MONOTONIC */

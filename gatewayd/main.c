@@ -234,6 +234,7 @@ start(struct gw *gw, struct args *a)
 	}
 	gw->source.patience_ms = RELOAD_PATIENCE_MS;
 	start_shares(gw);
+	gw_run_start(gw);
 	say_ready(gw, a->ready_fd);
 	return 0;
 }
@@ -253,12 +254,12 @@ run(struct args *a)
 	}
 	status = start(&gw, a);
 	if (!status) {
-		event_base_dispatch(gw.base);
+		gw_run(&gw);
 		status = gw.exit_status;
 	}
 	ctl_free(gw.ctl);
 	/* Threads that hang in a request keep what they use: just leave. */
-	if (!TAILQ_EMPTY(&gw.shares) || !pool_free(gw.pool))
+	if (!TAILQ_EMPTY(&gw.shares) || gw.nasides || !pool_free(gw.pool))
 		_exit(status);
 	gw_fini(&gw);
 	free(gw.cache_dir);

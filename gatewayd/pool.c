@@ -21,7 +21,8 @@
 
 #define POOL_SIZE 64		/* when thread_pool_size is 0 */
 #define JOB_MAX (1088 << 10)	/* bytes of a request, of a reply: 1 MiB and headers */
-#define SHARE_WAITING 128	/* jobs of one share that may wait */
+#define SHARE_WAITING 128	/* jobs of one share that may wait, and */
+#define SHARE_BYTES (32u << 20)	/* their requests and room for replies */
 #define IDLE_S 10		/* a thread without work ends */
 
 struct job {
@@ -51,7 +52,7 @@ struct pool {
 	struct gw *gw;
 	pthread_mutex_t lock;
 	pthread_cond_t work;	/* a job waits, or quit */
-	pthread_cond_t room;	/* a share may submit again; a thread ended */
+	pthread_cond_t ended;	/* a thread has */
 	TAILQ_HEAD(, share) ready;	/* shares with a job that may run */
 	STAILQ_HEAD(, pool_task) tasks;
 	unsigned ntasks;	/* running: no more than per_share */
@@ -66,6 +67,24 @@ pool_share_init(struct share *share)
 {
 	STAILQ_INIT(&share->jobs);
 	TAILQ_INIT(&share->running);
+	TAILQ_INIT(&share->full);
+}
+
+/* Under the lock: queue threads that waited for room take requests again, once
+ * there is room for several. */
+static void
+go_on(struct share *share)
+{
+	struct qthread *t;
+
+	if (share->njobs > SHARE_WAITING / 4 * 3 ||
+	    share->job_bytes > SHARE_BYTES / 4 * 3)
+		return;
+	while ((t = TAILQ_FIRST(&share->full))) {
+		TAILQ_REMOVE(&share->full, t, full_link);
+		atomic_store(&t->full, false);
+		qthread_wake(t);
+	}
 }
 
 /* Under the lock: put the share in line if a job of it may run. */
@@ -93,8 +112,9 @@ take_job(struct pool *p)
 	share->is_ready = false;
 	job = STAILQ_FIRST(&share->jobs);
 	STAILQ_REMOVE_HEAD(&share->jobs, link);
-	if (share->njobs-- == SHARE_WAITING)
-		pthread_cond_broadcast(&p->room);
+	share->njobs--;
+	share->job_bytes -= job->in.iov_len + job->out.iov_len;
+	go_on(share);
 	TAILQ_INSERT_TAIL(&share->running, job, run);
 	p->waiting--;
 	share->nrunning++;
@@ -227,6 +247,7 @@ enqueue(struct pool *p, struct job *job)
 
 	STAILQ_INSERT_TAIL(&share->jobs, job, link);
 	share->njobs++;
+	share->job_bytes += job->in.iov_len + job->out.iov_len;
 	p->waiting++;
 	make_ready(p, share);
 	grow(p);
@@ -348,7 +369,7 @@ pool_main(void *arg)
 		pthread_mutex_lock(&p->lock);
 	}
 	p->nthreads--;
-	pthread_cond_broadcast(&p->room);
+	pthread_cond_broadcast(&p->ended);
 	pthread_mutex_unlock(&p->lock);
 	if (ft)
 		fs_thread_free(ft);
@@ -424,48 +445,40 @@ job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
 	return job;
 }
 
-/* Under the lock: back-pressure.  The ring fills while we wait here. */
-static void
-wait_for_room(struct pool *p, struct share *share, struct vh_queue *q,
-	      atomic_bool *stop)
-{
-	struct timespec until;
-
-	while (stop && share->njobs >= SHARE_WAITING && !atomic_load(stop)) {
-		/* What the pool has answered need not wait with us. */
-		pthread_mutex_unlock(&p->lock);
-		vh_queue_signal(q);
-		pthread_mutex_lock(&p->lock);
-		if (share->njobs < SHARE_WAITING)
-			break;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 50000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-		pthread_cond_timedwait(&p->room, &p->lock, &until);
-	}
-}
-
 int
-pool_submit(struct pool *p, struct session *s, struct vh_queue *q,
-	    struct vh_chain *c, const struct fs_req *req, uint64_t since,
-	    atomic_bool *stop)
+pool_submit(struct pool *p, struct qthread *t, struct vh_queue *q,
+	    struct vh_chain *c)
 {
+	struct session *s = t->session;
 	struct share *share = s->share;
-	struct job *job = job_new(s, q, c, req);
+	struct job *job = job_new(s, q, c, &t->req);
+	bool full;
 
 	if (!job)
 		return -ENOMEM;
-	job->since = since;
+	job->since = t->since;
 	vh_chain_hold(q, &job->chain);
 	session_job_begin(s, vh_queue_index(q));
 	pthread_mutex_lock(&p->lock);
-	wait_for_room(p, share, q, stop);
 	enqueue(p, job);
+	full = share->njobs >= SHARE_WAITING ||
+	       share->job_bytes >= SHARE_BYTES;
+	if (full && !atomic_load(&t->full)) {
+		atomic_store(&t->full, true);
+		TAILQ_INSERT_TAIL(&share->full, t, full_link);
+	}
 	pthread_mutex_unlock(&p->lock);
-	return 0;
+	return full;
+}
+
+void
+pool_forget(struct pool *p, struct qthread *t)
+{
+	pthread_mutex_lock(&p->lock);
+	if (atomic_load(&t->full))
+		TAILQ_REMOVE(&t->session->share->full, t, full_link);
+	atomic_store(&t->full, false);
+	pthread_mutex_unlock(&p->lock);
 }
 
 void
@@ -497,7 +510,7 @@ pool_new(struct gw *gw, unsigned size, struct pool **out)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&p->work, &attr);
 	pthread_condattr_destroy(&attr);
-	pthread_cond_init(&p->room, NULL);
+	pthread_cond_init(&p->ended, NULL);
 	*out = p;
 	return 0;
 }
@@ -517,12 +530,12 @@ pool_free(struct pool *p)
 	p->quit = true;
 	pthread_cond_broadcast(&p->work);
 	while (p->nthreads && !err)
-		err = pthread_cond_timedwait(&p->room, &p->lock, &until);
+		err = pthread_cond_timedwait(&p->ended, &p->lock, &until);
 	done = p->nthreads == 0;
 	pthread_mutex_unlock(&p->lock);
 	if (!done)
 		return false;	/* they still use it */
-	pthread_cond_destroy(&p->room);
+	pthread_cond_destroy(&p->ended);
 	pthread_cond_destroy(&p->work);
 	pthread_mutex_destroy(&p->lock);
 	free(p);

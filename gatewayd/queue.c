@@ -10,8 +10,9 @@
  *
  * A stop is complete when the thread has let go and the queue's requests in
  * the pool have ended; those that do not end within STOP_S are cut loose,
- * because an unanswered GET_VRING_BASE freezes the whole virtual machine.  A
- * thread that does not let go is interrupted.
+ * because an unanswered GET_VRING_BASE freezes the whole virtual machine, and
+ * answered when the ring goes on (vhost/late.c).  A thread that does not let
+ * go is interrupted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -65,13 +66,14 @@ static void
 queue_released(struct squeue *sq)
 {
 	struct session *s = sq->session;
-	bool busy;
+	bool wait;
 
 	pthread_mutex_lock(&s->lock);
 	sq->released = true;
-	busy = sq->inflight > 0;
+	/* One ring of a session has waited in vain: the others need not. */
+	wait = sq->inflight > 0 && !s->stuck;
 	pthread_mutex_unlock(&s->lock);
-	if (busy && !s->ending && sq->stop_timer)
+	if (wait && !s->ending && sq->stop_timer)
 		arm_stop_timer(sq);
 	else
 		queue_done(sq);
@@ -100,6 +102,9 @@ on_stop_timeout(evutil_socket_t fd, short what, void *arg)
 		arm_stop_timer(sq);
 		return;
 	}
+	pthread_mutex_lock(&sq->session->lock);
+	sq->session->stuck = sq->inflight > 0;
+	pthread_mutex_unlock(&sq->session->lock);
 	log_limited(&sq->session->share->limit, CONF_LOG_WARN,
 		    "%s: session %llu: queue %u stopped with requests "
 		    "outstanding", sq->session->share->conf->tag,
@@ -236,6 +241,9 @@ queue_start(void *ctx, struct vh_queue *q)
 	sq->queue = q;
 	vh_queue_set_data(q, sq);
 	sq->running = true;
+	sq->held_back = s->clearing;
+	if (s->clearing)
+		return 0;
 	if (index == HIPRIO)
 		place_hiprio(s);
 	else
@@ -243,6 +251,23 @@ queue_start(void *ctx, struct vh_queue *q)
 	if (err)
 		sq->running = false;
 	return err;
+}
+
+void
+squeue_go_on(struct session *s)
+{
+	for (unsigned i = VH_QUEUES_MAX; i-- > 0;) {
+		struct squeue *sq = &s->queue[i];
+		bool go = sq->held_back && sq->running && !sq->stopping;
+
+		sq->held_back = false;
+		if (go && i == HIPRIO && !sq->thread) {
+			place_hiprio(s);
+		} else if (go && i != HIPRIO && start_thread(s, sq)) {
+			session_end(s, "its queues cannot be served");
+			return;
+		}
+	}
 }
 
 static void
@@ -287,13 +312,17 @@ static void
 on_reset(void *ctx)
 {
 	struct session *s = ctx;
+	struct fs_info info;
 	bool idle;
 
+	if (s->clearing)
+		return;
 	pthread_mutex_lock(&s->lock);
 	idle = s->njobs == 0;
 	pthread_mutex_unlock(&s->lock);
-	if (idle)
-		fs_session_reset(s->fs);
+	fs_session_info(s->fs, &info);
+	if (idle && info.ready && !info.windows)
+		session_clear(s);
 }
 
 const struct vh_ops session_vh_ops = {

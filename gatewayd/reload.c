@@ -21,19 +21,20 @@ struct step {
 	STAILQ_ENTRY(step) link;
 	struct share *old;		/* NULL: it is new */
 	struct conf_share *conf;	/* NULL: it goes */
-	struct share *prepared;		/* to take old's place, or NULL: live */
+	bool anew;			/* `prepared` takes old's place */
+	struct share *prepared;
 };
 
 struct plan {
 	struct gw *gw;
-	struct evbuffer *out;
+	struct evbuffer *said;
 	bool dry;
 	STAILQ_HEAD(, step) steps;
 	const char *tag;		/* what is compared just now */
 	enum conf_reload when;		/* the latest of its changed keys */
 };
 
-/* To whoever asked, line by line, and to the log. */
+/* A line for whoever asked, and for the log. */
 __attribute__((format(printf, 2, 3))) static void
 say(struct plan *p, const char *fmt, ...)
 {
@@ -43,9 +44,20 @@ say(struct plan *p, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	if (!p->dry)
-		log_info("reload: %s", line);
-	evbuffer_add_printf(p->out, "%s\n", line);
+	evbuffer_add_printf(p->said, "%s\n", line);
+}
+
+static void
+say_all(struct plan *p, struct evbuffer *out)
+{
+	char *line;
+
+	while ((line = evbuffer_readln(p->said, NULL, EVBUFFER_EOL_LF))) {
+		if (!p->dry)
+			log_info("reload: %s", line);
+		evbuffer_add_printf(out, "%s\n", line);
+		free(line);
+	}
 }
 
 static void
@@ -80,11 +92,9 @@ add_step(struct plan *p, struct share *old, struct conf_share *conf,
 
 /* A share that had failed is tried again. */
 static int
-plan_share(struct plan *p, struct share *old, struct conf_share *conf,
-	   char *why, size_t size)
+plan_share(struct plan *p, struct share *old, struct conf_share *conf)
 {
 	struct step *step;
-	char reason[384] = "";
 	int n = 1, err;
 
 	p->tag = old ? old->conf->tag : conf->tag;
@@ -98,14 +108,49 @@ plan_share(struct plan *p, struct share *old, struct conf_share *conf,
 	if (n <= 0 && !(old && old->failed))
 		return n;
 	err = add_step(p, old, conf, &step);
-	if (err || !conf || p->dry ||
-	    (old && !old->failed && p->when == CONF_LIVE &&
-	     (old->fs || !share_is_wanted(conf, old))))
-		return err;
-	err = share_prepare(p->gw, conf, old, &step->prepared, reason,
-			    sizeof(reason));
-	if (err)
-		snprintf(why, size, "%s: %s", p->tag, reason);
+	if (!err)
+		step->anew = conf && !p->dry &&
+			(!old || old->failed || p->when != CONF_LIVE ||
+			 (!old->fs && share_is_wanted(conf, old)));
+	return err;
+}
+
+/* All directories are opened before the first is put to use. */
+static int
+open_ahead(struct plan *p, char *why, size_t size)
+{
+	struct step *step;
+	char reason[384] = "";
+	int err = 0;
+
+	STAILQ_FOREACH(step, &p->steps, link) {
+		int r = step->anew ? share_open_ahead(p->gw, step->conf,
+						      step->old, reason,
+						      sizeof(reason)) : 0;
+
+		if (!r || err)
+			continue;
+		err = r;
+		snprintf(why, size, "%s: %s", step->conf->tag, reason);
+	}
+	return err;
+}
+
+static int
+prepare(struct plan *p, char *why, size_t size)
+{
+	struct step *step;
+	char reason[384] = "";
+	int err = open_ahead(p, why, size);
+
+	STAILQ_FOREACH(step, &p->steps, link) {
+		if (err || !step->anew)
+			continue;
+		err = share_prepare(p->gw, step->conf, step->old,
+				    &step->prepared, reason, sizeof(reason));
+		if (err)
+			snprintf(why, size, "%s: %s", step->conf->tag, reason);
+	}
 	return err;
 }
 
@@ -118,18 +163,17 @@ make_plan(struct plan *p, struct conf *conf, char *why, size_t size)
 	TAILQ_FOREACH(share, &p->gw->shares, link)
 		if (!share->retired && !err)
 			err = plan_share(p, share,
-					 conf_find(conf, share->conf->tag),
-					 why, size);
+					 conf_find(conf, share->conf->tag));
 	for (size_t i = 0; i < conf->nshares && !err; i++) {
 		share = share_find(p->gw, conf->shares[i]->tag);
 		if (!share || share->retired)
-			err = plan_share(p, NULL, conf->shares[i], why, size);
+			err = plan_share(p, NULL, conf->shares[i]);
 	}
 	p->tag = "[gateway]";
 	if (!err && conf_gateway_diff(&p->gw->conf->gateway, &conf->gateway,
 				      on_key, p) < 0)
 		err = -ENOMEM;
-	return err;
+	return err ? err : prepare(p, why, size);
 }
 
 /* What was prepared and is not put to use goes again. */
@@ -180,7 +224,7 @@ static int
 try_reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
 	   size_t size)
 {
-	struct plan p = { .gw = gw, .out = out, .dry = dry };
+	struct plan p = { .gw = gw, .dry = dry };
 	char *messages = NULL;
 	struct conf *conf, *old;
 	int err = conf_load(&gw->source, &conf, &messages);
@@ -196,7 +240,12 @@ try_reload(struct gw *gw, bool dry, struct evbuffer *out, char *why,
 		return err;
 	}
 	free(messages);
-	err = make_plan(&p, conf, why, size);
+	p.said = evbuffer_new();
+	err = p.said ? make_plan(&p, conf, why, size) : -ENOMEM;
+	if (p.said && err != -EINPROGRESS)
+		say_all(&p, out);
+	if (p.said)
+		evbuffer_free(p.said);
 	if (err || dry) {
 		if (err && !why[0])
 			snprintf(why, size, "%s", strerror(-err));
@@ -222,6 +271,8 @@ reload(struct gw *gw, bool dry, struct evbuffer *out, char *why, size_t size)
 {
 	int err = try_reload(gw, dry, out, why, size);
 
+	if (err == -EINPROGRESS)
+		return err;
 	if (err && !dry) {
 		gw->reloads.bad++;
 		gw->reloads.failed = true;
@@ -241,9 +292,19 @@ reload_on_signal(struct gw *gw)
 
 	if (!out)
 		return;
-	notify_systemd("RELOADING=1\nMONOTONIC_USEC=%llu",
-		       (unsigned long long)now_us());
-	reload(gw, false, out, why, sizeof(why));
-	notify_systemd("READY=1");
+	if (!gw->reload_waits)
+		notify_systemd("RELOADING=1\nMONOTONIC_USEC=%llu",
+			       (unsigned long long)now_us());
+	gw->reload_waits = reload(gw, false, out, why, sizeof(why)) ==
+			   -EINPROGRESS;
+	if (!gw->reload_waits)
+		notify_systemd("READY=1");
 	evbuffer_free(out);
+}
+
+void
+reload_go_on(struct gw *gw)
+{
+	if (gw->reload_waits && !gw->stopping)
+		reload_on_signal(gw);
 }

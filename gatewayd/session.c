@@ -45,18 +45,60 @@ session_free(struct session *s)
 	gw_check_stopped(gw);
 }
 
+/* On a thread of its own: to close a file may take as long as the storage
+ * does. */
+static void
+run_clear(struct aside *a)
+{
+	struct session *s = (struct session *)((char *)a -
+			    offsetof(struct session, clear));
+
+	if (s->closing)
+		fs_session_clear(s->fs);
+	else
+		fs_session_reset(s->fs);
+}
+
+static void
+on_cleared(struct gw *gw, struct aside *a)
+{
+	struct session *s = (struct session *)((char *)a -
+			    offsetof(struct session, clear));
+
+	(void)gw;
+	s->clearing = false;
+	s->cleared = s->closing;
+	if (s->ending)
+		session_reap(s);
+	else
+		squeue_go_on(s);
+}
+
+void
+session_clear(struct session *s)
+{
+	s->clearing = true;
+	s->closing = s->ending;
+	s->clear.run = run_clear;
+	s->clear.done = on_cleared;
+	aside_run(s->share->gw, &s->clear);
+}
+
 void
 session_reap(struct session *s)
 {
 	bool idle;
 
-	if (!s->ending || !squeue_is_idle(s) || !vh_conn_is_idle(s->conn))
+	if (!s->ending || s->clearing || !squeue_is_idle(s) ||
+	    !vh_conn_is_idle(s->conn))
 		return;
 	pthread_mutex_lock(&s->lock);
 	idle = s->njobs == 0;
 	pthread_mutex_unlock(&s->lock);
-	if (idle)
+	if (idle && s->cleared)
 		session_free(s);
+	else if (idle)
+		session_clear(s);
 }
 
 void
@@ -172,6 +214,7 @@ session_job_end(struct session *s, unsigned index)
 	struct gw *gw = s->share->gw;
 
 	pthread_mutex_lock(&s->lock);
+	s->stuck = false;
 	if (--s->queue[index].inflight == 0 && s->queue[index].released)
 		gw_post(gw, &s->queue[index].drained);
 	if (--s->njobs == 0 && s->ending)

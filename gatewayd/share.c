@@ -77,12 +77,49 @@ share_new(struct gw *gw, struct conf_share *conf)
 	return share;
 }
 
+struct closing {
+	struct aside aside;
+	struct fs_share *fs;
+};
+
+static void
+run_closing(struct aside *a)
+{
+	fs_share_free(((struct closing *)a)->fs);
+}
+
+static void
+closed(struct gw *gw, struct aside *a)
+{
+	(void)gw;
+	free(a);
+}
+
+void
+share_close_fs(struct gw *gw, struct fs_share *fs)
+{
+	struct closing *c = NULL;
+
+	if (fs_share_may_hang(fs))
+		c = calloc(1, sizeof(*c));
+	if (!c) {
+		fs_share_free(fs);
+		return;
+	}
+	c->fs = fs;
+	c->aside.run = run_closing;
+	c->aside.done = closed;
+	aside_run(gw, &c->aside);
+}
+
 void
 share_discard(struct share *share)
 {
 	share_unlisten(share);
+	if (share->opening)
+		share->gw->nopening--;
 	if (share->fs)
-		fs_share_free(share->fs);
+		share_close_fs(share->gw, share->fs);
 	fold_discard(share);
 	for (size_t i = 0; i < share->nolder; i++)
 		conf_share_put(share->older[i]);
@@ -94,6 +131,14 @@ share_discard(struct share *share)
 }
 
 int
+share_open_ahead(struct gw *gw, struct conf_share *conf,
+		 const struct share *old, char *why, size_t size)
+{
+	return share_is_wanted(conf, old) ?
+		opening_begin(gw, conf, why, size) : 0;
+}
+
+int
 share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 	      struct share **out, char *why, size_t size)
 {
@@ -101,7 +146,7 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 	int err = -ENOMEM;
 
 	if (share && share_is_wanted(conf, old)) {
-		err = fs_share_new(conf, &share->fs, why, size);
+		err = opening_take(gw, conf, &share->fs, why, size);
 		if (!err)
 			err = fold_new(share);
 		if (!err)
@@ -133,6 +178,7 @@ share_commit(struct share *share, struct share *old)
 		tag_trace(share->tag, (enum conf_trace)c->trace);
 	if (old)
 		keep_wish(share->tag, old->conf, c);
+	tag_limit(share);
 	if (old)
 		share_retire(old);
 	if (share->sock.fd < 0)
@@ -144,22 +190,62 @@ share_commit(struct share *share, struct share *old)
 			 share->sock.path);
 }
 
+static void
+start_failed(struct share *share, const char *why)
+{
+	log_error("%s: not served: %s", share->conf->tag, why);
+	share->failed = strdup(why);
+}
+
 void
 share_start(struct gw *gw, struct conf_share *conf)
 {
-	struct share *share;
+	struct share *share = share_new(gw, conf);
 	char why[256] = "";
+	int err;
 
-	if (!share_prepare(gw, conf, NULL, &share, why, sizeof(why))) {
-		share_commit(share, NULL);
-		return;
-	}
-	log_error("%s: not served: %s", conf->tag, why);
-	share = share_new(gw, conf);
 	if (!share)
 		return;
-	share->failed = strdup(why);
 	TAILQ_INSERT_TAIL(&gw->shares, share, link);
+	err = share_open_ahead(gw, conf, NULL, why, sizeof(why));
+	if (err == -EINPROGRESS) {
+		share->opening = true;
+		gw->nopening++;
+	} else if (err) {
+		start_failed(share, why[0] ? why : strerror(-err));
+	}
+}
+
+/* Its directory is open, or could not be opened: go on with its start. */
+static void
+start_opened(struct share *share)
+{
+	struct gw *gw = share->gw;
+	struct share *fresh;
+	char why[256] = "";
+	int err = share_prepare(gw, share->conf, share, &fresh, why,
+				sizeof(why));
+
+	share->opening = false;
+	gw->nopening--;
+	if (err)
+		start_failed(share, why);
+	else
+		share_commit(fresh, share);
+}
+
+void
+share_opened(struct gw *gw, const char *tag)
+{
+	struct share *share = NULL;
+	char why[256];
+
+	while ((share = share_of_tag(gw, share, tag)))
+		if (share->opening)
+			break;
+	if (share && !gw->stopping &&
+	    !share_open_ahead(gw, share->conf, share, why, sizeof(why)))
+		start_opened(share);
 }
 
 /* Keep the settings in use until no thread can be reading them. */
@@ -210,6 +296,7 @@ share_apply(struct share *share, struct conf_share *conf, char *why,
 	if (share->conf->trace != conf->trace)
 		tag_trace(share->tag, (enum conf_trace)conf->trace);
 	share->conf = conf_share_get(conf);
+	tag_limit(share);
 	if (share->fs)
 		fs_share_set(share->fs, conf);
 	if (sock.fd >= 0) {
@@ -225,7 +312,7 @@ share_rest(struct share *share)
 {
 	if (share->sock.fd >= 0 || share->nsessions || !share->fs)
 		return;
-	fs_share_free(share->fs);
+	share_close_fs(share->gw, share->fs);
 	share->fs = NULL;
 	fold_close(share);
 }
@@ -359,6 +446,8 @@ share_state(struct share *share)
 {
 	if (share->failed)
 		return "failed";
+	if (share->opening)
+		return "opening";
 	if (share_sessions(share))
 		return share->sock.fd >= 0 ? "serving" : "leaving";
 	return share->sock.fd >= 0 ? "listening" : "disabled";

@@ -76,6 +76,23 @@ tag_trace(struct tag *t, enum conf_trace trace)
 	return 0;
 }
 
+static void
+attend(struct qthread *t, void *ctx)
+{
+	(void)ctx;
+	qthread_attend(t);
+}
+
+void
+tag_limit(struct share *share)
+{
+	const struct conf_share *c = share->conf;
+
+	if (throttle_set(&share->tag->throttle, c->iops_limit,
+			 c->bandwidth_limit))
+		share_each_thread(share, attend, NULL);
+}
+
 /* ---- on and off ---- */
 
 static void
@@ -91,9 +108,11 @@ static int
 replace(struct share *share, char *why, size_t size)
 {
 	struct share *fresh;
-	int err = share_prepare(share->gw, share->conf, share, &fresh, why,
-				size);
+	int err = share_open_ahead(share->gw, share->conf, share, why, size);
 
+	if (!err)
+		err = share_prepare(share->gw, share->conf, share, &fresh,
+				    why, size);
 	if (!err)
 		share_commit(fresh, share);
 	return err;

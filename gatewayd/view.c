@@ -28,6 +28,7 @@
 	X(inflight,         GAUGE,   "gatewayd_inflight_requests", v->ninflight,                 "Requests being served, or waiting for the worker pool.") \
 	X(hung,             GAUGE,   "gatewayd_hung_requests",    v->nhung,                      "Requests under way for longer than hung_request.") \
 	X(slow,             COUNTER, "gatewayd_slow_requests",    v->slow,                       "Requests that took longer than slow_request.") \
+	X(throttle_waits,   COUNTER, "gatewayd_throttle_waits",   atomic_load(&v->share->tag->throttle.waits), "Times a queue waited because of iops_limit or bandwidth_limit.") \
 	X(polls,            COUNTER, "gatewayd_polls",            v->polls,                      "Times a ring was looked at before its thread slept.") \
 	X(poll_hits,        COUNTER, "gatewayd_poll_hits",        v->poll_hits,                  "Times that found a request.") \
 	X(busy_us,          COUNTER, NULL,                        v->busy_ns / 1000,             "Time spent on requests, in microseconds.") \

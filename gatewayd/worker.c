@@ -30,8 +30,9 @@ struct batch {
 	bool shown;		/* published, but not signalled */
 	size_t bytes;
 	uint64_t begun;		/* since when answers wait */
-	bool tracing;		/* these two as they were when it began */
+	bool tracing;		/* these three as they were when it began */
 	uint64_t slow_ns;
+	struct throttle *throttle;	/* NULL: no limit */
 };
 
 static void
@@ -65,19 +66,50 @@ batch_add(struct batch *b, const struct vh_chain *c, ssize_t len)
 		batch_show(b);
 }
 
-/* To the pool; what is answered already does not wait for room there. */
+/*
+ * Why a thread takes nothing off its rings for a while.  Hiprio is served on,
+ * unless it is what fills the pool.
+ */
+enum {
+	HOLD_REQUESTS = 1 << 0,
+	HOLD_HIPRIO = 1 << 1,
+};
+
+static unsigned
+hold_of(const struct vh_queue *q)
+{
+	return vh_queue_index(q) == 0 ? HOLD_HIPRIO : HOLD_REQUESTS;
+}
+
+static bool
+must_wait(struct batch *b)
+{
+	struct qthread *t = b->t;
+	uint64_t ns = throttle_wait(b->throttle, t->now);
+
+	if (!ns || !vh_queue_has_work(b->q))
+		return false;
+	if (t->now >= t->until)
+		atomic_fetch_add_explicit(&b->throttle->waits, 1,
+					  memory_order_relaxed);
+	t->held |= HOLD_REQUESTS;
+	t->until = t->now + ns;
+	return true;
+}
+
+/* To the pool. */
 static int
 defer(struct batch *b, struct vh_chain *c)
 {
 	struct qthread *t = b->t;
-	struct session *s = t->session;
-	int err;
+	int r;
 
 	batch_publish(b);
-	err = pool_submit(s->share->gw->pool, s, b->q, c, &t->req, t->since,
-			  &t->attention);
+	r = pool_submit(t->session->share->gw->pool, t, b->q, c);
+	if (r > 0)
+		t->held |= HOLD_REQUESTS | hold_of(b->q);
 	t->now = gw_clock_ns(&t->clock);
-	return err;
+	return r < 0 ? r : 0;
 }
 
 /* Count what was served; the end of one is the beginning of the next. */
@@ -123,6 +155,10 @@ serve_one(struct batch *b, struct vh_chain *c)
 	if (b->tracing)
 		trace_request(s, req);
 	n = fs_serve(s->fs, b->ft, req);
+	if (b->throttle)
+		throttle_pay(b->throttle, t->now,
+			     fs_req_data(req, n == FS_DEFER ? c->out_len :
+					      n > 0 ? (size_t)n : 0));
 	if (n == FS_DEFER) {
 		if (!defer(b, c))
 			return 0;
@@ -149,6 +185,7 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 {
 	struct batch b;
 	struct vh_chain c;
+	unsigned hold = hold_of(q);
 	int rc, taken = 0;
 
 	b.t = t;
@@ -162,8 +199,14 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 					 memory_order_acquire);
 	b.slow_ns = atomic_load_explicit(&t->session->share->gw->slow_ns,
 					 memory_order_relaxed);
+	b.throttle = &t->session->share->tag->throttle;
+	if (hold != HOLD_REQUESTS ||
+	    !atomic_load_explicit(&b.throttle->on, memory_order_relaxed))
+		b.throttle = NULL;
 	rc = vh_queue_sync(q);
-	while (!rc && taken < SERVE_BATCH) {
+	while (!rc && taken < SERVE_BATCH && !(t->held & hold)) {
+		if (b.throttle && must_wait(&b))
+			break;
 		rc = vh_queue_pop(q, &c, iov);
 		if (rc <= 0)
 			break;
@@ -183,6 +226,7 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 /* ---- polling and sleeping ---- */
 
 #define POLL_FIRST_NS 8000	/* the window that a lively ring begins with */
+#define LOOK_NS 1000000	/* at a ring without a kick fd */
 #define POLL_YIELD_NS 2000	/* let somebody else run this often */
 
 /*
@@ -302,6 +346,48 @@ sleep_on(struct qthread *t, struct vh_queue *hiprio)
 		vh_queue_drain_kick(hiprio);
 }
 
+/* For poll(2); NULL = until it is woken. */
+static const struct timespec *
+held_for(struct qthread *t, bool look_often, struct timespec *ts)
+{
+	uint64_t now = gw_clock_ns(&t->clock);
+	uint64_t ns = t->until > now ? t->until - now : 0;
+
+	if (atomic_load(&t->full))
+		ns = UINT64_MAX;
+	if (look_often && ns > LOOK_NS)
+		ns = LOOK_NS;
+	ts->tv_sec = (time_t)(ns / 1000000000);
+	ts->tv_nsec = (long)(ns % 1000000000);
+	return ns == UINT64_MAX ? NULL : ts;
+}
+
+/* Sleep until it may take requests again, serving hiprio. */
+static void
+wait_held(struct qthread *t, struct vh_queue *hiprio, struct fs_thread *ft)
+{
+	struct vh_queue *also = t->held & HOLD_HIPRIO ? NULL : hiprio;
+	struct pollfd fds[2] = {
+		{ .fd = t->wake_fd, .events = POLLIN },
+		{ .fd = also ? vh_queue_kick_fd(also) : -1, .events = POLLIN },
+	};
+	struct timespec ts;
+	uint64_t n;
+
+	fs_thread_relax(ft);
+	if ((!also || vh_queue_arm(also)) &&
+	    ppoll(fds, 2, held_for(t, also && fds[1].fd < 0, &ts), NULL) > 0) {
+		if (fds[0].revents && read(t->wake_fd, &n, sizeof(n)) < 0)
+			return;
+		if (fds[1].revents)
+			vh_queue_drain_kick(also);
+	}
+	/* A limit is looked at again when requests are. */
+	if (!atomic_load(&t->full))
+		t->held = 0;
+	t->now = gw_clock_ns(&t->clock);
+}
+
 /* Wait until there is something to do. */
 static void
 wait_for_work(struct qthread *t, struct poller *p, struct vh_queue *hiprio,
@@ -309,6 +395,10 @@ wait_for_work(struct qthread *t, struct poller *p, struct vh_queue *hiprio,
 {
 	uint64_t begin;
 
+	if (t->held) {
+		wait_held(t, hiprio, ft);
+		return;
+	}
 	if (poll_rings(t, p, hiprio))
 		return;
 	fs_thread_relax(ft);
@@ -482,6 +572,7 @@ void
 qthread_free(struct qthread *t)
 {
 	gw_unpost(t->session->share->gw, &t->msg);
+	pool_forget(t->session->share->gw->pool, t);
 	close(t->wake_fd);
 	op_table_fini(&t->ops);
 	pthread_mutex_destroy(&t->lock);

@@ -389,7 +389,8 @@ daemon_use(const struct daemon *d, struct daemon_use *use)
 		fclose(f);
 	f = open_proc(d, "status");
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "VmRSS: %ld", &use->rss_kib) == 1)
+		if (sscanf(line, "VmRSS: %ld", &use->rss_kib) != 1 &&
+		    sscanf(line, "RssAnon: %ld", &use->anon_kib) == 1)
 			break;
 	if (f)
 		fclose(f);

@@ -61,6 +61,7 @@ struct daemon_use {
 	int threads;		/* without those of the worker pool */
 	int memory;		/* mappings of guest memory */
 	long rss_kib;
+	long anon_kib;		/* of it, what is not the guests' memory */
 };
 
 void daemon_use(const struct daemon *d, struct daemon_use *use);

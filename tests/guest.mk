@@ -1,14 +1,11 @@
 # The pretend VM and its guests, servers to try them on, and their tests.
 
 check_LIBRARIES += tests/libguest.a
-tests_libguest_a_SOURCES = \
-	tests/vm.c tests/vm.h \
-	tests/guest.c tests/guest.h tests/guestpriv.h tests/guestcalls.c \
-	tests/winguest.c tests/winguest.h \
-	tests/server.c tests/server.h \
-	tests/daemon.c tests/daemon.h \
-	tests/neighbour.c tests/neighbour.h \
-	tests/hostile.c tests/hostile.h
+tests_libguest_a_SOURCES = tests/vm.c tests/vm.h tests/guest.c tests/guest.h \
+	tests/guestpriv.h tests/guestcalls.c tests/winguest.c \
+	tests/winguest.h tests/server.c tests/server.h tests/daemon.c \
+	tests/daemon.h tests/stallfs.c tests/stallfs.h tests/neighbour.c \
+	tests/neighbour.h tests/hostile.c tests/hostile.h
 
 check_PROGRAMS += tests/test-guest tests/test-ctlclient \
 	tests/test-casefold-guests
@@ -27,12 +24,13 @@ EXTRA_DIST += tests/system/mount-peer.sh
 
 # The whole daemon over its sockets, driven by pretend VMs.
 whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
-	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl \
-	tests/test-daemon-requests tests/test-daemon-guests \
-	tests/test-daemon-clients tests/test-daemon-hung \
-	tests/test-daemon-maps tests/test-daemon-top \
+	tests/test-daemon-stats tests/test-daemon-trace \
+	tests/test-daemon-ctl tests/test-daemon-requests \
+	tests/test-daemon-guests tests/test-daemon-clients \
+	tests/test-daemon-hung tests/test-daemon-maps tests/test-daemon-top \
 	tests/test-daemon-queues tests/test-daemon-windows \
-	tests/test-daemon-windows-life
+	tests/test-daemon-windows-life tests/test-daemon-isolation \
+	tests/test-throttle
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -63,6 +61,12 @@ tests_test_daemon_maps_SOURCES = tests/test-daemon-maps.c tests/tap.h
 tests_test_daemon_maps_LDADD = $(whole_test_ldadd)
 tests_test_daemon_top_SOURCES = tests/test-daemon-top.c tests/tap.h
 tests_test_daemon_top_LDADD = $(whole_test_ldadd)
+tests_test_daemon_isolation_SOURCES = tests/test-daemon-isolation.c \
+	tests/tap.h
+tests_test_daemon_isolation_LDADD = $(whole_test_ldadd)
+tests_test_throttle_SOURCES = tests/test-throttle.c gatewayd/throttle.c \
+	gatewayd/throttle.h tests/tap.h
+tests_test_throttle_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h

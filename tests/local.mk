@@ -1,6 +1,6 @@
 # Tests of the whole: layers, the daemon, system tests, fuzzing.
 
-EXTRA_DIST += tests/tap.h tests/functions.sh tests/install.sh
+EXTRA_DIST += tests/tap.h tests/functions.sh tests/install.sh tests/tsan.supp
 TESTS += tests/check-layers.sh tests/test-fsops.sh
 EXTRA_DIST += tests/check-layers.sh tests/test-fsops.sh
 
@@ -16,6 +16,11 @@ check_PROGRAMS += tests/system/fscheck
 tests_system_fscheck_SOURCES = tests/system/fscheck.c tests/system/fscheck.h \
 	tests/system/fscheck-dir.c tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
+
+check_PROGRAMS += tests/system/stallfs
+tests_system_stallfs_SOURCES = tests/system/stallfs.c tests/stallfs.c \
+	tests/stallfs.h
+SYSTEM_TESTS += tests/system/guest-stop-cont.sh
 
 SYSTEM_TESTS += tests/system/mount-fscheck.sh tests/system/mount-fsops.sh \
 	tests/system/mount-fio.sh tests/system/mount-git.sh \

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -284,9 +285,37 @@ test_describe(void)
 	is_int(strlen(line), 9, "where it must be");
 }
 
+/* In memory nothing waits for a disk, but much of it takes its time. */
+static void
+test_memory(void)
+{
+	struct fuse_fallocate_in fa = { .length = 4096 };
+	struct fuse_copy_file_range_in cp = { .len = 4096 };
+	struct fc *c = fc_new("/dev/shm");
+	uint64_t fh, id;
+
+	fc_start(c);
+	id = (uint64_t)fc_create(c, 1, "f", O_RDWR, 0644, &fh);
+	fa.fh = cp.fh_in = cp.fh_out = fh;
+	cp.nodeid_out = id;
+	cp.off_out = 1 << 30;
+	ok(!fc_call(c, FUSE_FALLOCATE, id, &fa, sizeof(fa), NULL, NULL) &&
+	   !c->deferred, "FALLOCATE of a page in memory is done at once");
+	fa.length = 2 << 20;
+	ok(!fc_call(c, FUSE_FALLOCATE, id, &fa, sizeof(fa), NULL, NULL) &&
+	   c->deferred, "of 2 MiB goes to the pool");
+	ok(fc_call(c, FUSE_COPY_FILE_RANGE, id, &cp, sizeof(cp), NULL,
+		   NULL) == 8 && !c->deferred, "so is a copy of a page");
+	cp.len = 2 << 20;
+	ok(fc_call(c, FUSE_COPY_FILE_RANGE, id, &cp, sizeof(cp), NULL,
+		   NULL) == 8 && c->deferred, "and of 2 MiB");
+	fc_free(c);
+}
+
 int
 main(void)
 {
+	struct statfs sf;
 	struct fc *c = fc_new(NULL);
 
 	fc_start(c);
@@ -300,6 +329,8 @@ main(void)
 	ok(!c->broken, "replies are exact");
 	fc_free(c);
 	test_limit();
+	if (!statfs("/dev/shm", &sf) && sf.f_type == 0x01021994)
+		test_memory();
 	test_describe();
 	return tap_done();
 }

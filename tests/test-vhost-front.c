@@ -179,6 +179,8 @@ static const struct plan plans[] = {
 	  10000 },
 	{ "five queues, stopped and started", 5, 64, 16, 0,
 	  { .nqueues = 5, .late = true, .batch = true }, 100, 3000 },
+	{ "three queues, stopped before they have answered", 3, 64, 16, 0,
+	  { .nqueues = 3, .late = true, .loose = true }, 20, 2000 },
 	{ "two queues, stopped all the time", 2, 64, 16, V1,
 	  { .nqueues = 3, .batch = true }, 3, 500 },
 };

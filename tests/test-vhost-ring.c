@@ -300,12 +300,44 @@ test_restart(void)
 	vh_chain_hold(q, &held);
 	raw_state(&r, VH_GET_VRING_BASE, 1, 0);
 	q = raw_ring(&r, 1, 16, 101);
-	ok(!vh_chain_finish(q, &held, "too late", 9), "of an earlier epoch");
+	is_int(vh_chain_finish(q, &held, "of before", 10), VH_SIGNAL_DUE,
+	       "taken before it was stopped, answered after");
+	is_int(used()->idx, 101, "once");
 	offer(1);
 	is_int(vh_queue_pop(q, &c, iov), 1, "it goes on");
 	is_int(c.head, 1, "where it was");
 	answer(1, 2);
-	is_int(used()->idx, 101, "and answers");
+	is_int(used()->idx, 102, "and answers");
+	end();
+
+	start(0, 16, 100);
+	desc(0, DATA, 16, W, 0);
+	offer(0);
+	vh_queue_pop(q, &held, iov2);
+	vh_chain_hold(q, &held);
+	raw_state(&r, VH_GET_VRING_BASE, 1, 0);
+	is_int(vh_chain_finish(q, &held, "kept", 5), VH_KEPT,
+	       "answered while it is stopped");
+	is_int(used()->idx, 100, "not yet");
+	is_int(r.mem[DATA], 0, "nothing is written");
+	q = raw_ring(&r, 1, 16, 101);
+	is_int(vh_queue_sync(q), 0, "when it is served again");
+	is_int(used()->idx, 101, "it is answered");
+	is_str((char *)r.mem + DATA, "kept", "with its bytes");
+	end();
+
+	start(0, 16, 100);
+	desc(0, DATA, 16, W, 0);
+	offer(0);
+	vh_queue_pop(q, &held, iov2);
+	vh_chain_hold(q, &held);
+	raw_state(&r, VH_GET_VRING_BASE, 1, 0);
+	q = raw_ring(&r, 1, 16, 100);
+	is_int(vh_chain_finish(q, &held, "dropped", 8), VH_LATE,
+	       "another base: the front end offers it again");
+	is_int(vh_queue_pop(q, &c, iov), 1, "as it does");
+	answer(0, 2);
+	is_int(used()->idx, 101, "it is answered once");
 	end();
 
 	/* A finished chain longer than its room is cut to it. */

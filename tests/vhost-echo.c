@@ -143,6 +143,8 @@ helper_main(void *arg)
 			return NULL;
 		buf = malloc(l->c.in_len + 1);
 		len = gather(&l->c, buf);
+		if (e->set.loose)
+			usleep(100);
 		s = vh_queue_data(l->q);
 		vh_chain_finish(l->q, &l->c, buf, len);
 		wake_server(s);
@@ -227,7 +229,7 @@ server_main(void *arg)
 		}
 		wait_for_work(s);
 	}
-	while (atomic_load(&s->nlate))
+	while (!s->e->set.loose && atomic_load(&s->nlate))
 		usleep(50);
 	vh_queue_signal(s->q);
 	free(buf);
@@ -248,7 +250,9 @@ on_start(void *ctx, struct vh_queue *q)
 	s->e = e;
 	s->q = q;
 	atomic_store(&s->stop, false);
-	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	/* Kept over a stop: the helper may be using it. */
+	if (!s->wake)
+		s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vh_queue_set_data(q, s);
 	s->running = true;
 	return -pthread_create(&s->thread, NULL, server_main, s);
@@ -297,7 +301,6 @@ collect(struct echo *e)
 		    !atomic_exchange(&e->stopped[i], 0))
 			continue;
 		pthread_join(s->thread, NULL);
-		close(s->wake);
 		s->running = false;
 		left--;
 		vh_queue_stopped(s->q);
@@ -392,6 +395,9 @@ echo_end(struct echo *e, char *why)
 	if (why)
 		strcpy(why, e->why);
 	close(e->wake);
+	for (unsigned i = 0; i < e->set.nqueues; i++)
+		if (e->server[i].wake)
+			close(e->server[i].wake);
 	pthread_mutex_destroy(&e->lock);
 	pthread_cond_destroy(&e->cond);
 	free(e);

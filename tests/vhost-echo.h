@@ -13,6 +13,7 @@ struct echo_settings {
 	unsigned nqueues;
 	const char *tag;
 	bool late;		/* another thread answers every third chain */
+	bool loose;		/* ... and a ring that stops does not wait */
 	bool batch;		/* answer all that is there at once */
 	unsigned poll;		/* looks at the ring before it sleeps */
 };

@@ -353,7 +353,7 @@ vm_ring_start(struct vm *vm, unsigned index)
 	int err = vm_set_state(vm, VM_SET_VRING_NUM, index, r->size);
 
 	if (!err)
-		err = vm_set_state(vm, VM_SET_VRING_BASE, index, r->last_used);
+		err = vm_set_state(vm, VM_SET_VRING_BASE, index, r->base);
 	if (!err)
 		err = send_addresses(vm, r);
 	/* The ring runs from KICK on: what is called must be known before. */
@@ -384,6 +384,7 @@ vm_ring_stop(struct vm *vm, unsigned index)
 	if (state.index != index)
 		return failed(vm, -EPROTO, "GET_VRING_BASE");
 	r->started = false;
+	r->base = (uint16_t)state.num;
 	return (int)state.num;
 }
 
@@ -396,7 +397,7 @@ vm_ring_reset(struct vm *vm, unsigned index)
 	memset(r->desc, 0, r->size * sizeof(*r->desc));
 	memset(r->avail, 0, 6 + 2 * (size_t)r->size);
 	memset(r->used, 0, 6 + 8 * (size_t)r->size);
-	r->next_avail = r->last_used = 0;
+	r->next_avail = r->last_used = r->base = 0;
 }
 
 void

@@ -65,6 +65,7 @@ struct vm_ring {
 	int kick, call;			/* eventfds */
 	uint16_t next_avail;		/* our shadow of avail->idx */
 	uint16_t last_used;
+	uint16_t base;			/* where the device goes on */
 	bool started;
 };
 
@@ -120,7 +121,7 @@ void *vm_alloc(struct vm *vm, size_t size, size_t align);
 uint64_t vm_addr(const struct vm *vm, const void *p);
 
 /* Rings.  start sends NUM, BASE, ADDR, CALL, KICK and ENABLE; stop sends
- * GET_VRING_BASE and keeps *base, where the device will go on. */
+ * GET_VRING_BASE, keeps and returns the base, where the device will go on. */
 int vm_ring_alloc(struct vm *vm, unsigned index, unsigned size);
 int vm_ring_start(struct vm *vm, unsigned index);
 int vm_ring_stop(struct vm *vm, unsigned index);

@@ -360,6 +360,8 @@ vh_queue_stopped(struct vh_queue *q)
 		return;
 	vh_ring_stop(q);
 	q->state = VH_STOPPED;
+	if (conn->closed)
+		vh_ring_forget(q);
 	if (!conn->waiting || any_stopping(conn))
 		return;
 	conn->waiting = false;
@@ -442,8 +444,11 @@ vh_conn_close(struct vh_conn *conn)
 	conn->closed = true;
 	conn->waiting = false;
 	vh_msg_close_fds(&conn->rx.msg);
-	for (unsigned i = 0; i < conn->nqueues; i++)
+	for (unsigned i = 0; i < conn->nqueues; i++) {
+		if (conn->queue[i].state == VH_STOPPED)
+			vh_ring_forget(&conn->queue[i]);
 		stop_queue(conn, &conn->queue[i]);
+	}
 	vh_mem_put(conn->mem);
 	conn->mem = NULL;
 	vh_close_socket(conn->fd);

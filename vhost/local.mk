@@ -3,7 +3,7 @@ noinst_LIBRARIES += vhost/libvhost.a
 vhost_libvhost_a_SOURCES = \
 	vhost/vhost.h vhost/vh.h vhost/wire.h vhost/front.h \
 	vhost/msg.c vhost/reqs.c vhost/conn.c vhost/mem.c vhost/sigbus.c \
-	vhost/queue.c vhost/ring.c vhost/front.c vhost/front_ring.c
+	vhost/queue.c vhost/ring.c vhost/late.c vhost/front.c vhost/front_ring.c
 
 vhost_tests = tests/test-vhost-msg tests/test-vhost-reqs \
 	tests/test-vhost-mem tests/test-vhost-limits tests/test-vhost-ring \

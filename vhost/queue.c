@@ -147,6 +147,35 @@ use_parts(struct vh_queue *q, const struct ring_parts *p)
 	q->last = NULL;
 }
 
+/*
+ * Does the ring go on where it was stopped?  Chains of then that are still
+ * under way are answered on it.  A new driver begins with other indices: they
+ * can be the same only when nothing is under way.
+ */
+static bool
+goes_on(const struct vh_queue *q, const struct ring_parts *p,
+	uint64_t features)
+{
+	return q->busy && q->size == q->num && q->base == q->next_avail &&
+	       !memcmp(&q->addr, &q->ran_addr, sizeof q->addr) &&
+	       READ_ONCE(p->used->idx) == q->next_used &&
+	       q->event_idx == !!(features & VH_BIT(VIRTIO_RING_F_EVENT_IDX));
+}
+
+static int
+make_tables(struct vh_queue *q)
+{
+	if (!q->busy)
+		q->busy = calloc(q->num, 1);
+	q->table = malloc(VH_INDIRECT_MAX * sizeof *q->table);
+	if (q->busy && q->table)
+		return 0;
+	vh_ring_forget(q);
+	free(q->table);
+	q->table = NULL;
+	return -ENOMEM;
+}
+
 int
 vh_ring_start(struct vh_queue *q, struct vh_mem *mem, uint64_t features,
 	      char why[VH_WHY_MAX])
@@ -158,16 +187,13 @@ vh_ring_start(struct vh_queue *q, struct vh_mem *mem, uint64_t features,
 			 "memory, or not aligned", q->index);
 		return -EFAULT;
 	}
-	q->busy = calloc(q->num, 1);
-	q->table = malloc(VH_INDIRECT_MAX * sizeof *q->table);
-	if (!q->busy || !q->table) {
-		free(q->busy);
-		free(q->table);
-		q->busy = NULL;
-		q->table = NULL;
+	if (!goes_on(q, &parts, features))
+		vh_ring_forget(q);
+	if (make_tables(q)) {
 		snprintf(why, VH_WHY_MAX, "out of memory");
 		return -ENOMEM;
 	}
+	q->ran_addr = q->addr;
 	q->guard_events = vh_guard_events();
 	q->mem = vh_mem_get(mem);
 	q->size = q->num;
@@ -183,6 +209,9 @@ vh_ring_start(struct vh_queue *q, struct vh_mem *mem, uint64_t features,
 	q->signalled = false;
 	WRITE_ONCE(q->used->flags, 0);
 	pthread_mutex_unlock(&q->lock);
+	pthread_rwlock_wrlock(&q->epoch_lock);
+	q->halted = false;
+	pthread_rwlock_unlock(&q->epoch_lock);
 	return 0;
 }
 
@@ -192,7 +221,7 @@ vh_ring_stop(struct vh_queue *q)
 	struct vh_mem *mem, *next;
 
 	pthread_rwlock_wrlock(&q->epoch_lock);
-	q->epoch++;
+	q->halted = true;
 	pthread_rwlock_unlock(&q->epoch_lock);
 	pthread_mutex_lock(&q->lock);
 	q->base = q->next_avail;
@@ -200,15 +229,24 @@ vh_ring_stop(struct vh_queue *q)
 	mem = q->mem;
 	next = q->next_mem;
 	q->mem = q->next_mem = NULL;
-	atomic_store(&q->news, false);
-	free(q->busy);
-	q->busy = NULL;
+	atomic_store(&q->news, q->late);
 	pthread_mutex_unlock(&q->lock);
 	free(q->table);
 	q->table = NULL;
 	q->last = NULL;
 	vh_mem_put(mem);
 	vh_mem_put(next);
+}
+
+void
+vh_ring_forget(struct vh_queue *q)
+{
+	pthread_rwlock_wrlock(&q->epoch_lock);
+	q->epoch++;
+	pthread_rwlock_unlock(&q->epoch_lock);
+	vh_late_drop(q);
+	free(q->busy);
+	q->busy = NULL;
 }
 
 void
@@ -277,8 +315,10 @@ vh_queue_sync(struct vh_queue *q)
 		if (vh_mem_is_broken(q->mem))
 			return vh_ring_fail(q, "memory is broken");
 	}
-	if (atomic_load_explicit(&q->news, memory_order_acquire))
+	if (atomic_load_explicit(&q->news, memory_order_acquire)) {
 		take_mem(q);
+		vh_late_give(q);
+	}
 	return 0;
 }
 
@@ -310,6 +350,7 @@ vh_queue_fini(struct vh_queue *q)
 {
 	if (q->kick_fd >= 0)
 		close(q->kick_fd);
+	free(q->busy);
 	vh_event_put(q->call);
 	vh_event_put(q->err);
 	pthread_rwlock_destroy(&q->epoch_lock);

@@ -384,6 +384,7 @@ reset_queue(struct vh_queue *q)
 	q->have_addr = false;
 	q->base = 0;
 	q->enable = -1;
+	vh_ring_forget(q);
 	memset(&q->addr, 0, sizeof q->addr);
 	set_kick_fd(q, -1, false);
 	vh_ring_set_event(q, &q->call, NULL);

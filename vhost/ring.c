@@ -419,7 +419,13 @@ vh_chain_finish(struct vh_queue *q, struct vh_chain *c, const void *buf,
 	if (len > c->out_len)
 		len = c->out_len;
 	pthread_rwlock_rdlock(&q->epoch_lock);
-	if (c->epoch == q->epoch) {
+	if (c->epoch == q->epoch && q->halted) {
+		if (!vh_late_keep(q, c, buf, len)) {
+			pthread_rwlock_unlock(&q->epoch_lock);
+			c->mem = NULL;
+			return VH_KEPT;
+		}
+	} else if (c->epoch == q->epoch) {
 		if (buf)
 			copy_out(c, buf, len);
 		r = publish_late(q, c->head, (uint32_t)len) ? VH_SIGNAL_DUE

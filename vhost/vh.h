@@ -137,10 +137,12 @@ struct vh_queue {
 	int kick_fd;
 	struct vh_ring_addr addr;
 	atomic_uint holds;		/* chains held */
-	/* Read-locked while a late answer is copied, write-locked to end an
-	 * epoch: after that no late answer touches the ring. */
+	struct vh_ring_addr ran_addr;	/* where it ran last */
+	/* Read-locked while a late answer is copied, write-locked to halt the
+	 * ring or to end an epoch: after that no late answer touches it. */
 	pthread_rwlock_t epoch_lock;
 	uint64_t epoch;
+	bool halted;			/* stopped; it may go on */
 
 	/* Set at the start, hardly written after. */
 	_Alignas(64) unsigned size;
@@ -151,7 +153,7 @@ struct vh_queue {
 	uint8_t *busy;			/* [size] chain is in flight, by head */
 	struct vring_desc *table;	/* [VH_INDIRECT_MAX] a table copied */
 	struct vh_mem *mem;
-	atomic_bool news;		/* next_mem is set */
+	atomic_bool news;		/* next_mem or late is set */
 	atomic_bool broken;		/* `why` is written */
 	atomic_bool signal_due;		/* of late answers; outlasts a stop */
 
@@ -173,6 +175,7 @@ struct vh_queue {
 	bool signalled;			/* at least once since the start */
 	struct vh_event *call, *err;
 	struct vh_mem *next_mem;	/* to be taken over */
+	struct vh_late *late;		/* answers, kept while it is stopped */
 	_Atomic uint64_t ncalls, nsuppressed, nbatches;
 };
 
@@ -183,8 +186,10 @@ void vh_queue_fini(struct vh_queue *q);
 /* Set up the ring of a stopped queue in `mem`; 0 or -errno with `why`. */
 int vh_ring_start(struct vh_queue *q, struct vh_mem *mem, uint64_t features,
 		  char why[VH_WHY_MAX]);
-/* Nobody serves it any more: end the epoch, let go of the memory. */
+/* Nobody serves it any more: let go of the memory. */
 void vh_ring_stop(struct vh_queue *q);
+/* A stopped ring will not go on: end the epoch. */
+void vh_ring_forget(struct vh_queue *q);
 /* Hand a new table to the serving thread. */
 void vh_ring_set_mem(struct vh_queue *q, struct vh_mem *mem);
 /* Put ev (taken; or NULL) into q->call or q->err. */
@@ -194,6 +199,15 @@ void vh_ring_set_event(struct vh_queue *q, struct vh_event **slot,
  * front end is told by its ERR fd.  Returns -EPROTO. */
 __attribute__((format(printf, 2, 3), cold)) int
 vh_ring_fail(struct vh_queue *q, const char *fmt, ...);
+
+/* ---- late.c ---- */
+
+/* Keep the answer to a chain of a halted ring; takes over c->mem and the
+ * hold.  Under epoch_lock.  -1 without memory. */
+int vh_late_keep(struct vh_queue *q, const struct vh_chain *c, const void *buf,
+		 size_t len);
+void vh_late_give(struct vh_queue *q);	/* by the serving thread */
+void vh_late_drop(struct vh_queue *q);
 
 /* ---- conn.c ---- */
 

@@ -52,7 +52,7 @@ struct vh_ops {
 	 * vh_queue_stopped(), at once or later; the reply that waits for it is
 	 * sent then, and messages are not read before.  Chains that others
 	 * still hold are cut loose by it: wait for them first where that
-	 * can be done, the front end will not see them answered.
+	 * can be done; they are answered when the ring goes on.
 	 *
 	 * A hostile front end can make its eventfds block, and so whoever
 	 * signals them.  A thread that does not stop is in such a write(2),
@@ -212,16 +212,20 @@ void vh_queue_publish(struct vh_queue *q, const struct vh_used *used,
 /*
  * For a chain that is answered by another thread later.  hold: keep the
  * memory it points into (the caller has copied `iov` to where it lives as
- * long).  finish: if the ring was not stopped since, copy `len` bytes of
- * `buf` into the writable pieces and answer; if it was, do nothing.  Ends the
- * hold in any case.  `buf` may be NULL when the bytes are in place already.
+ * long).  finish: copy `len` bytes of `buf` into the writable pieces and
+ * answer.  If the ring is stopped, a copy is kept until it goes on where it
+ * was (GET_VRING_BASE, then the same base, as for a machine that is stopped
+ * and continued); if it was reset or set up anew, nothing is done.  Ends the
+ * caller's hold in any case.  `buf` may be NULL when the bytes are in place
+ * already.
  * It does not signal, because that can block: when the driver wants to hear
  * of it, the queue's own thread is to call vh_queue_signal(), and is to be
  * woken for it before the queue is gone.
  * Returns a vh_finish, or -EFAULT when guest memory went away.  [any]
  */
 enum vh_finish {
-	VH_LATE,		/* the ring was stopped meanwhile */
+	VH_LATE,		/* the ring has ended meanwhile: dropped */
+	VH_KEPT,		/* it is stopped: answered if it goes on */
 	VH_ANSWERED,
 	VH_SIGNAL_DUE,		/* answered, vh_queue_signal() is to follow */
 };

@@ -11,7 +11,7 @@ CLEANFILES += tests/bench/bench
 EXTRA_DIST += tests/bench/run
 
 .PHONY: bench
-bench: all tests/bench/bench tests/bench/bench-stats
+bench: all tests/bench/bench tests/bench/bench-stats tests/bench/scale
 	top_builddir='$(abs_top_builddir)' $(SHELL) \
 		$(top_srcdir)/tests/bench/run $(BENCH_FLAGS)
 
@@ -22,3 +22,15 @@ tests_bench_bench_stats_SOURCES = tests/bench/bench-stats.c \
 tests_bench_bench_stats_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) \
 	conf/libconf.a $(INIH_LIBS)
 CLEANFILES += tests/bench/bench-stats
+
+# More of everything, and storage that hangs beside it; a part of make bench.
+EXTRA_PROGRAMS += tests/bench/scale
+tests_bench_scale_SOURCES = \
+	tests/bench/scale.c tests/bench/lane.c tests/bench/lane.h \
+	gatewayd/hist.c gatewayd/hist.h
+tests_bench_scale_LDADD = tests/libguest.a vhost/libvhost.a
+CLEANFILES += tests/bench/scale
+
+.PHONY: bench-scale
+bench-scale: all tests/bench/scale
+	top_builddir='$(abs_top_builddir)' tests/bench/scale $(BENCH_FLAGS)

@@ -41,6 +41,7 @@ start_shares(void)
 {
 	for (size_t i = 0; i < gw.conf->nshares; i++)
 		share_start(&gw, gw.conf->shares[i]);
+	gw_run_start(&gw);
 }
 
 static void

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Directories of shares are opened aside (aside.c), because one on storage
+ * that hangs takes as long as that does.  Who needs one asks for it with
+ * opening_begin(), goes away on -EINPROGRESS, and asks again when told: a share
+ * that starts, a control client or SIGHUP, whose request is then done again
+ * from the beginning.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gatewayd/gw.h"
+
+#define WAIT_US 5000000		/* nobody waits longer for one */
+
+struct opening {
+	TAILQ_ENTRY(opening) link;
+	struct aside aside;
+	struct conf_share *conf;	/* held */
+	uint64_t since;			/* 0: who asked was told no */
+	bool done;
+
+	/* While it is not done, the thread's. */
+	struct fs_share *fs;
+	int err;
+	char why[256];
+};
+
+/* All that opening a directory looks at. */
+static bool
+is_same(const struct conf_share *a, const struct conf_share *b)
+{
+	return !strcmp(a->tag, b->tag) && !strcmp(a->path, b->path) &&
+	       a->inode_file_handles == b->inode_file_handles;
+}
+
+static struct opening *
+find(struct gw *gw, const struct conf_share *conf)
+{
+	struct opening *o;
+
+	TAILQ_FOREACH(o, &gw->openings, link)
+		if (is_same(o->conf, conf))
+			return o;
+	return NULL;
+}
+
+static void
+run(struct aside *a)
+{
+	struct opening *o = (struct opening *)((char *)a -
+			    offsetof(struct opening, aside));
+
+	o->err = fs_share_new(o->conf, &o->fs, o->why, sizeof(o->why));
+}
+
+static void
+drop(struct gw *gw, struct opening *o)
+{
+	TAILQ_REMOVE(&gw->openings, o, link);
+	if (o->fs)
+		share_close_fs(gw, o->fs);
+	conf_share_put(o->conf);
+	free(o);
+}
+
+/* Who wanted it has gone, or wants something else. */
+static void
+drop_unwanted(struct gw *gw)
+{
+	struct opening *o, *next;
+
+	for (o = TAILQ_FIRST(&gw->openings); o; o = next) {
+		next = TAILQ_NEXT(o, link);
+		if (o->done)
+			drop(gw, o);
+	}
+}
+
+/* To those who wait. */
+static void
+tell(struct gw *gw)
+{
+	bool waits;
+
+	reload_go_on(gw);
+	waits = gw->ctl && ctl_go_on(gw->ctl);
+	if (!waits && !gw->reload_waits)
+		drop_unwanted(gw);
+}
+
+static void
+on_done(struct gw *gw, struct aside *a)
+{
+	struct opening *o = (struct opening *)((char *)a -
+			    offsetof(struct opening, aside));
+
+	o->done = true;
+	share_opened(gw, o->conf->tag);
+	tell(gw);
+}
+
+/* Some have had their time. */
+static void
+on_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tell(arg);
+}
+
+static void
+arm_timer(struct gw *gw)
+{
+	struct timeval tv = { .tv_sec = WAIT_US / 1000000,
+			      .tv_usec = 100000 };
+
+	if (!gw->opening_timer)
+		gw->opening_timer = evtimer_new(gw->base, on_timeout, gw);
+	if (gw->opening_timer)
+		evtimer_add(gw->opening_timer, &tv);
+}
+
+int
+opening_begin(struct gw *gw, struct conf_share *conf, char *why, size_t size)
+{
+	struct opening *o = find(gw, conf);
+
+	if (o && o->done)
+		return 0;
+	if (o && !o->since) {		/* somebody asks once more */
+		o->since = now_us();
+		arm_timer(gw);
+	}
+	if (o && now_us() - o->since < WAIT_US)
+		return -EINPROGRESS;
+	if (o) {
+		o->since = 0;
+		snprintf(why, size, "%s does not answer", conf->path);
+		return -ETIMEDOUT;
+	}
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	o->conf = conf_share_get(conf);
+	o->since = now_us();
+	o->aside.run = run;
+	o->aside.done = on_done;
+	TAILQ_INSERT_TAIL(&gw->openings, o, link);
+	arm_timer(gw);
+	aside_run(gw, &o->aside);
+	return -EINPROGRESS;
+}
+
+int
+opening_take(struct gw *gw, struct conf_share *conf, struct fs_share **fs,
+	     char *why, size_t size)
+{
+	struct opening *o = find(gw, conf);
+	int err;
+
+	if (!o || !o->done)
+		return -EAGAIN;
+	err = o->err;
+	if (err) {
+		snprintf(why, size, "%s", o->why);
+	} else {
+		*fs = o->fs;
+		o->fs = NULL;
+		fs_share_set(*fs, conf);
+	}
+	drop(gw, o);
+	return err;
+}
+
+void
+openings_fini(struct gw *gw)
+{
+	struct opening *o;
+
+	while ((o = TAILQ_FIRST(&gw->openings))) {
+		if (o->fs)
+			fs_share_free(o->fs);
+		o->fs = NULL;
+		drop(gw, o);
+	}
+	if (gw->opening_timer)
+		event_free(gw->opening_timer);
+}

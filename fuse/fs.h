@@ -208,6 +208,7 @@ struct fs_node {
 	uint32_t btime_nsec;
 	uint16_t type;			/* S_IFMT bits */
 	bool hashed;			/* in its shard; shard.lock */
+	bool gone;			/* there by handle; shard.lock */
 	bool has_btime;
 	bool idle;			/* in its shard's ring; shard.lock */
 	_Atomic bool aged;		/* ino and btime name it alone */

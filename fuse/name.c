@@ -120,8 +120,6 @@ fs_op_link(struct fs_ctx *c, const void *arg, void *out)
 	if (linkat(c->share->proc_fd, from, c->fd, c->name,
 		   AT_SYMLINK_FOLLOW) < 0)
 		err = -errno;
-	else
-		atomic_store(&c->node2->deleted, false);
 	return end(c, &m, err, out);
 }
 

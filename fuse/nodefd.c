@@ -320,6 +320,10 @@ open_by_handle(struct fs_ctx *c, struct fs_node *n, int flags)
 	} while (is_being_made(err, &tries) ||
 		 ((err == -EMFILE || err == -ENFILE) &&
 		  fs_nodefd_shrink(c->share)));
+	/* The next LOOKUP must not find it for what has its number now: its
+	 * birth time, too, if somebody set the clock back. */
+	if (err == -ESTALE)
+		fs_node_nameless(n);
 	return err ? err : fd;
 }
 

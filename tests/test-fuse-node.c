@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -44,6 +45,103 @@ test_reuse(const char *where, unsigned handles)
 	   where ? where : ".", reused);
 	if (same || wrong)
 		printf("# same %ld wrong %ld\n", same, wrong);
+	fc_free(c);
+}
+
+static double
+cpu_seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* One number after the other is used again, and the guest never forgets.
+ * What the host takes to make and remove files is not counted. */
+static long
+cycles(struct fc *c, long n, bool behind, ino_t before[64], double *cpu)
+{
+	long reused = 0;
+
+	*cpu = 0;
+	for (long i = 0; i < n; i++) {
+		double start;
+		struct stat st;
+
+		fc_file(c, "f", "");
+		fc_stat(c, "f", &st);
+		start = cpu_seconds();
+		fc_lookup(c, 1, "f");
+		fc_lookup(c, 1, "f");
+		*cpu += cpu_seconds() - start;
+		for (int k = 0; k < 64; k++) {
+			reused += before[k] == st.st_ino;
+			if (before[k] == st.st_ino || !before[k] || k == 63) {
+				before[k] = st.st_ino;
+				break;
+			}
+		}
+		if (behind)
+			unlinkat(c->fd, "f", 0);
+		else
+			fc_unlink(c, 1, "f");
+	}
+	return reused;
+}
+
+/* Nodes of deleted files do not make the lookup of others slower. */
+static void
+test_deleted_chain(const char *where, bool behind)
+{
+	long n = tap_scaled(20000), part = n / 10, reused;
+	struct fc *c = fc_new(where);
+	double first, rest, last;
+	ino_t before[64] = { 0 };
+
+	c->set.max_fds = 1;	/* what is open keeps its number */
+	fc_start(c);
+	reused = cycles(c, part, behind, before, &first);
+	reused += cycles(c, n - 2 * part, behind, before, &rest);
+	reused += cycles(c, part, behind, before, &last);
+	ok(last < first * 4 + 0.01,
+	   "%ld files made and removed %s: lookups stay as fast", n,
+	   behind ? "behind a guest" : "by a guest");
+	printf("# %.2f, at last %.2f us each, a number was used again %ld "
+	       "times, %llu nodes\n", first * 1e6 / (double)part,
+	       last * 1e6 / (double)part, reused,
+	       (unsigned long long)fc_info(c).nodes);
+	fc_free(c);
+}
+
+/* What has no name may get one: then it is the same file still. */
+static void
+test_named_again(const char *where)
+{
+	struct fuse_create_in in = { .flags = O_RDWR, .mode = 0644 };
+	struct fc *c = fc_new(where);
+	struct fuse_attr a;
+	uint64_t id, fh;
+	ssize_t n;
+
+	fc_start(c);
+	n = fc_call(c, FUSE_TMPFILE, 1, &in, sizeof(in), "/", NULL);
+	if (n < 0) {
+		tap_skip("a file without a name", "no O_TMPFILE here");
+		fc_free(c);
+		return;
+	}
+	memcpy(&id, c->out, sizeof(id));
+	memcpy(&fh, c->out + sizeof(struct fuse_entry_out), sizeof(fh));
+	is_int(fc_getattr(c, id, &a), 0, "a file without a name");
+	is_int(a.nlink, 0, "has no links");
+	n = fc_call(c, FUSE_LINK, 1, &id, sizeof(id), "named", NULL);
+	is_int(n, sizeof(struct fuse_entry_out), "it gets a name");
+	ok(!memcmp(c->out, &id, sizeof(id)), "and is the same node");
+	is_int(fc_lookup(c, 1, "named"), id, "by that name, too");
+	is_int(fc_release(c, id, fh), 0, "closed");
+	is_int(fc_getattr(c, id, &a), 0, "it is still there");
+	is_int(a.nlink, 1, "with a name");
 	fc_free(c);
 }
 
@@ -271,6 +369,11 @@ main(void)
 	test_reuse(NULL, CONF_HANDLES_NEVER);
 	if (shm)
 		test_reuse("/dev/shm", CONF_HANDLES_PREFER);
+	test_deleted_chain(NULL, false);
+	test_deleted_chain(NULL, true);
+	test_named_again(NULL);
+	if (shm)
+		test_named_again("/dev/shm");
 	test_replace(NULL);
 	if (shm)
 		test_replace("/dev/shm");

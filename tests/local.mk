@@ -15,10 +15,12 @@ tests_system_fsops_SOURCES = tests/system/fsops.c tests/system/fsops.h \
 check_PROGRAMS += tests/system/fscheck
 tests_system_fscheck_SOURCES = tests/system/fscheck.c \
 	tests/system/fscheck.h tests/system/fscheck-dir.c \
+	tests/system/fscheck-file.c tests/system/fscheck-mount.c \
 	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
+	tests/system/mount-submounts.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-casefold.sh tests/system/mount-ids.sh \

@@ -179,7 +179,7 @@ names(void)
 static void
 many(void)
 {
-	int n = (int)tap_scaled(20000), count = 0;
+	int n = (int)tap_scaled(2000), count = 0;
 	struct dirent *e;
 	DIR *d;
 

@@ -73,6 +73,14 @@ int fs_share_new(const struct conf_share *set, struct fs_share **share,
  * fs_share_free).  Before its first session.
  */
 void fs_share_fold(struct fs_share *share, struct cf_share *fold);
+/*
+ * What all shares of a process may keep open.  Before the first session of the
+ * share; until fs_share_free.
+ */
+struct fs_budget;
+int fs_budget_new(struct fs_budget **budget);
+void fs_budget_free(struct fs_budget *budget);
+void fs_share_budget(struct fs_share *share, struct fs_budget *budget);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*

@@ -23,7 +23,7 @@ static int
 check_room(struct fs_ctx *c)
 {
 	if ((c->node->mount->flags & FS_MOUNT_HANDLES) ||
-	    fs_nodefd_room(c->share))
+	    fs_nodefd_room(c->s))
 		return 0;
 	fs_count(&c->req->counters->nodes_limit, 1);
 	return -ENFILE;

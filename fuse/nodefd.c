@@ -74,15 +74,25 @@ list_remove(struct fs_node *n)
 static void
 uncount(struct fs_node *n)
 {
-	n->session->share->nfds--;
+	atomic_fetch_sub(&n->session->share->nfds, 1);
 	atomic_fetch_sub_explicit(&n->session->nfds, 1, memory_order_relaxed);
+	fs_budget_count(n->session->share, -1, 0);
 }
 
 static void
 count(struct fs_node *n)
 {
-	n->session->share->nfds++;
+	atomic_fetch_add(&n->session->share->nfds, 1);
 	atomic_fetch_add_explicit(&n->session->nfds, 1, memory_order_relaxed);
+	fs_budget_count(n->session->share, 1, 0);
+}
+
+static void
+count_held(struct fs_node *n, int by)
+{
+	atomic_fetch_add(&n->session->share->nheld, (unsigned)by);
+	atomic_fetch_add(&n->session->nheld, (uint64_t)(int64_t)by);
+	fs_budget_count(n->session->share, 0, by);
 }
 
 /* Take the fd away from a listed node that nobody uses now; -1 if used. */
@@ -134,17 +144,25 @@ evict(struct fs_share *share)
 	return fd >= 0 ? fd : evict_from(&share->lru[1]);
 }
 
+int
+fs_nodefd_evict(struct fs_share *share)
+{
+	int fd;
+
+	pthread_mutex_lock(&share->lru_lock);
+	fd = evict(share);
+	pthread_mutex_unlock(&share->lru_lock);
+	return fd;
+}
+
 bool
 fs_nodefd_shrink(struct fs_share *share)
 {
 	bool any = false;
 
 	for (int i = 0; i < 8; i++) {
-		int fd;
+		int fd = fs_budget_evict(share);
 
-		pthread_mutex_lock(&share->lru_lock);
-		fd = evict(share);
-		pthread_mutex_unlock(&share->lru_lock);
 		if (fd < 0)
 			break;
 		close(fd);
@@ -154,10 +172,13 @@ fs_nodefd_shrink(struct fs_share *share)
 }
 
 bool
-fs_nodefd_room(struct fs_share *share)
+fs_nodefd_room(struct fs_session *s)
 {
+	struct fs_share *share = s->share;
 	bool room;
 
+	if (!fs_budget_may_hold(s))
+		return false;
 	pthread_mutex_lock(&share->lru_lock);
 	room = share->nfds < share->max_fds || share->lru[0].head ||
 	       share->lru[1].head;
@@ -181,12 +202,13 @@ install(struct fs_node *n, int fd, bool held, uint64_t pins)
 	int victim = -1, err = 0;
 	bool full, passing;
 
+	fs_budget_make_room(share);
 	pthread_mutex_lock(&share->lru_lock);
 	if (share->nfds >= share->max_fds)
 		victim = evict(share);
-	full = share->nfds >= share->max_fds;
+	full = share->nfds >= share->max_fds || fs_budget_full(share);
 	passing = full || atomic_load(&n->deleted);
-	if (held && full)
+	if (held && (full || !fs_budget_may_hold(n->session)))
 		err = -ENFILE;
 	else if (!held && passing && !pins)
 		err = -ENFILE;
@@ -198,6 +220,7 @@ install(struct fs_node *n, int fd, bool held, uint64_t pins)
 		err = -EEXIST;
 	if (!err) {
 		count(n);
+		count_held(n, held);
 		if (!(w & (HELD | DOOMED)))
 			list_add(n);
 	}
@@ -286,6 +309,8 @@ fs_nodefd_drop(struct fs_node *n)
 						 (w & ~HELD) | DOOMED))
 			break;
 	}
+	if (w & HELD)
+		count_held(n, -1);
 	pthread_mutex_unlock(&share->lru_lock);
 	bury(n, (w & ~HELD) | DOOMED);
 }

@@ -51,6 +51,7 @@ struct gw {
 	struct conf *conf;		/* in use */
 	TAILQ_HEAD(, share) shares;
 	struct pool *pool;
+	struct fs_budget *budget;	/* fds of all shares */
 	char *cache_dir;		/* as it was at the start */
 	struct ctl *ctl;
 	struct activation *activation;	/* sockets of the service manager, or NULL */

@@ -217,6 +217,8 @@ start(struct gw *gw, struct args *a)
 	if (!err)
 		err = gw_init(gw);
 	if (!err)
+		err = fs_budget_new(&gw->budget);
+	if (!err)
 		err = pool_new(gw, gw->conf->gateway.thread_pool_size,
 			       &gw->pool);
 	if (!err)
@@ -257,6 +259,7 @@ run(struct args *a)
 	if (!TAILQ_EMPTY(&gw.shares) || !pool_free(gw.pool))
 		_exit(status);
 	gw_fini(&gw);
+	fs_budget_free(gw.budget);
 	free(gw.cache_dir);
 	conf_free(gw.conf);
 	log_info("stopped");

@@ -103,6 +103,8 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 	if (share && share_is_wanted(conf, old)) {
 		err = fs_share_new(conf, &share->fs, why, size);
 		if (!err)
+			fs_share_budget(share->fs, gw->budget);
+		if (!err)
 			err = fold_new(share);
 		if (!err)
 			err = share_bind(gw, conf, old, &share->sock, why,

@@ -18,9 +18,11 @@ tests_system_fscheck_SOURCES = tests/system/fscheck.c \
 	tests/system/fscheck-file.c tests/system/fscheck-mount.c \
 	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
+check_PROGRAMS += tests/system/manynames
+tests_system_manynames_SOURCES = tests/system/manynames.c
 
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
-	tests/system/mount-submounts.sh \
+	tests/system/mount-submounts.sh tests/system/mount-many.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-casefold.sh tests/system/mount-ids.sh \

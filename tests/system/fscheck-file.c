@@ -18,12 +18,14 @@ static void
 sparse(void)
 {
 	int fd = open("sparse", O_RDWR | O_CREAT | O_TRUNC, 0644);
+	int host = openat(fscheck_host, "sparse", O_RDONLY);
 	off_t far = 3LL << 40;
 	char ch = 'x';
 	bool holes;
 
 	pwrite(fd, "data", 4, 1 << 20);
-	holes = lseek(fd, 0, SEEK_DATA) != 0;
+	holes = !fscheck_writeback && lseek(fscheck_host < 0 ? fd : host, 0,
+					    SEEK_DATA) != 0;
 	if (holes) {
 		is_int(lseek(fd, 0, SEEK_DATA), 1 << 20, "sparse: SEEK_DATA");
 		is_int(lseek(fd, 0, SEEK_HOLE), 0, "sparse: SEEK_HOLE at once");
@@ -116,6 +118,28 @@ copy(void)
 	close(to);
 }
 
+/* Somebody else has made the file longer than we know. */
+static void
+append_after_host(void)
+{
+	int fd, fd2;
+	char buf[64] = "";
+
+	if (fscheck_host < 0 || fscheck_writeback)
+		return;
+	fd = open("oh", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0644);
+	fd2 = openat(fscheck_host, "oh", O_WRONLY | O_APPEND);
+	write(fd, "ours", 4);
+	write(fd2, " theirs", 7);
+	write(fd, " ours", 5);
+	close(fd2);
+	fd2 = openat(fscheck_host, "oh", O_RDONLY);
+	read(fd2, buf, sizeof(buf) - 1);
+	is_str(buf, "ours theirs ours", "O_APPEND: where the host's file ends");
+	close(fd);
+	close(fd2);
+}
+
 static void
 open_flags(void)
 {
@@ -139,6 +163,7 @@ open_flags(void)
 	pread(fd, buf, 15, 0);
 	close(fd);
 	is_str(buf, "hello a b c!", "O_APPEND: wherever pwrite wants to");
+	append_after_host();
 	fd = open("o", O_RDWR | O_TRUNC);
 	is_int(look("o").st_size, 0, "O_TRUNC");
 	close(fd);

@@ -4,9 +4,11 @@
 #define TESTS_FSCHECK_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 
 extern int fscheck_host;	/* the same directory on the host, or -1 */
+extern bool fscheck_writeback;	/* what is written is not there at once */
 
 void fscheck_files(void);	/* fscheck-file.c */
 void fscheck_dirs(void);	/* fscheck-dir.c */

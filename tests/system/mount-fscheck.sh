@@ -47,7 +47,7 @@ path = $tmp/lazy
 END
 mkdir "$tmp/plain" "$tmp/never" "$tmp/always"
 
-# run WORDS DIR [HOST]
+# run WORDS [-w] DIR [HOST]
 run() {
 	words=$1
 	shift
@@ -66,7 +66,11 @@ for tag in plain never always ${memory:+memory} ${lazy-}; do
 	mount_share "$tag" "$tmp/mnt-$tag"
 	eval "host=$tmp/$tag"
 	[ "$tag" != memory ] || host=$memory
-	run "on $tag" "$tmp/mnt-$tag" "$host"
+	if [ "$tag" = always ]; then
+		run "on $tag" -w "$tmp/mnt-$tag" "$host"
+	else
+		run "on $tag" "$tmp/mnt-$tag" "$host"
+	fi
 done
 
 # mtime_on_disk FILE: as it is in the image, in seconds.

@@ -46,6 +46,7 @@ path = $tmp/share
 [closed]
 path = $tmp/share
 crossmnt = no
+readdirplus = yes
 END
 start_gatewayd
 mount_share open "$tmp/mnt-open"

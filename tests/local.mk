@@ -25,7 +25,8 @@ tests_system_manynames_SOURCES = tests/system/manynames.c
 
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-submounts.sh tests/system/mount-many.sh \
-	tests/system/mount-bytes.sh \
+	tests/system/mount-bytes.sh tests/system/mount-stress.sh \
+	tests/system/mount-databases.sh tests/system/mount-inodes.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-casefold.sh tests/system/mount-ids.sh \

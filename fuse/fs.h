@@ -141,6 +141,7 @@ struct fs_share {
 
 	pthread_mutex_t lru_lock;	/* the lists; to change nfds */
 	struct fs_list lru[2];		/* files, directories */
+	unsigned sweep;			/* number of the present one */
 	_Atomic unsigned nfds, nheld;	/* O_PATH fds of nodes; held ones */
 	struct fs_budget *budget;	/* of all shares, or NULL */
 	struct fs_share *next;		/* in its list */
@@ -223,6 +224,7 @@ struct fs_node {
 	_Atomic uint64_t fdword;
 	_Atomic bool used;		/* since the LRU last looked */
 	bool listed;			/* in share.lru; lru_lock */
+	unsigned swept;			/* spared until then; lru_lock */
 	struct fs_node *lru_prev, *lru_next;
 };
 

@@ -89,6 +89,14 @@ void fs_share_free(struct fs_share *share);
  */
 void fs_share_set(struct fs_share *share, const struct conf_share *set);
 
+/*
+ * Take fds of files that were not used for one to three sweeps, at most `max`,
+ * for the caller to close; *n are in fds.  True: there are more
+ * to look at, call again with `begin` false.  [any thread]
+ */
+bool fs_share_sweep(struct fs_share *share, bool begin, int *fds, size_t max,
+		    size_t *n);
+
 int fs_session_new(struct fs_share *share, struct fs_session **session);
 /* No thread may be serving it.  Closes every file, forgets every node. */
 void fs_session_free(struct fs_session *session);

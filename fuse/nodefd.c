@@ -52,6 +52,7 @@ list_add(struct fs_node *n)
 		l->tail = n;
 	l->head = n;
 	n->listed = true;
+	n->swept = n->session->share->sweep + 1;
 }
 
 static void
@@ -134,6 +135,40 @@ evict_from(struct fs_list *l)
 			return fd;
 	}
 	return -1;
+}
+
+/* What came since the sweep before, or was found in use then, is spared once.
+ * Directories stay: they hold no space, and are dear to open. */
+bool
+fs_share_sweep(struct fs_share *share, bool begin, int *fds, size_t max,
+	       size_t *count)
+{
+	struct fs_list *l = &share->lru[0];
+	struct fs_node *n;
+	bool more;
+
+	*count = 0;
+	pthread_mutex_lock(&share->lru_lock);
+	share->sweep += begin;
+	for (size_t i = 0; i < max; i++) {
+		int fd = -1;
+
+		n = l->tail;
+		if (!n || n->swept >= share->sweep)
+			break;
+		if (!atomic_exchange_explicit(&n->used, false,
+					      memory_order_relaxed))
+			fd = take(n);
+		if (fd >= 0) {
+			fds[(*count)++] = fd;
+		} else {
+			list_remove(n);
+			list_add(n);
+		}
+	}
+	more = l->tail && l->tail->swept < share->sweep;
+	pthread_mutex_unlock(&share->lru_lock);
+	return more;
 }
 
 static int

@@ -147,6 +147,8 @@ gw_fini(struct gw *gw)
 			event_free(gw->signals[i]);
 	if (gw->stop_timer)
 		event_free(gw->stop_timer);
+	if (gw->sweep)
+		event_free(gw->sweep);
 	if (gw->watchdog)
 		event_free(gw->watchdog);
 	if (gw->mail_event)

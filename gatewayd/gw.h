@@ -58,6 +58,8 @@ struct gw {
 	struct event *signals[3];
 	struct event *stop_timer;
 	struct event *watchdog;		/* or NULL: nobody watches */
+	struct event *sweep;
+	bool sweeping;			/* a sweep is not through yet */
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
 	int exit_status;
@@ -423,6 +425,9 @@ int privs_drop(const struct conf_caps *mod);
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* From now on tell systemd twice in $WATCHDOG_USEC that the loop runs. */
 int notify_watchdog(struct gw *gw);
+
+/* ---- sweep.c: fds that are not used ---- */
+int sweep_start(struct gw *gw);
 
 /* ---- ctl.c, tree.c, stats.c ---- */
 int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);

@@ -12,7 +12,7 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/opstats.h gatewayd/opstats.c gatewayd/lines.h \
 	gatewayd/lines.c gatewayd/tag.c gatewayd/trace.c gatewayd/peer.c \
 	gatewayd/inflight.c gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
-	gatewayd/privs.c gatewayd/notify.c
+	gatewayd/privs.c gatewayd/notify.c gatewayd/sweep.c
 
 sbin_PROGRAMS += gatewayd/gatewayd
 gatewayd_gatewayd_SOURCES = gatewayd/main.c $(gw_sources)

@@ -226,6 +226,8 @@ start(struct gw *gw, struct args *a)
 	if (!err)
 		err = notify_watchdog(gw);
 	if (!err)
+		err = sweep_start(gw);
+	if (!err)
 		err = ctl_new(gw, &gw->ctl, why, sizeof(why));
 	if (err) {
 		log_error("cannot start: %s", why[0] ? why : strerror(-err));

@@ -291,6 +291,57 @@ test_space(unsigned handles)
 	fc_free(c);
 }
 
+static size_t
+sweep(struct fc *c)
+{
+	bool more = true, begin = true;
+	size_t n, all = 0;
+	int fds[3];
+
+	for (; more; begin = false) {
+		more = fs_share_sweep(c->share, begin, fds, 3, &n);
+		all += n;
+		while (n)
+			close(fds[--n]);
+	}
+	return all;
+}
+
+/* Nor does one that does not hear of it: files are removed on the host. */
+static void
+test_sweep(void)
+{
+	struct fc *c = fc_new("/dev/shm");
+	static char data[1 << 20];
+	uint64_t before, ids[16], fh;
+	struct fuse_attr a;
+	char name[32];
+
+	fc_start(c);
+	before = blocks_free(c);
+	for (int i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		ids[i] = (uint64_t)fc_create(c, 1, name, O_RDWR, 0644, &fh);
+		fc_write(c, ids[i], fh, 0, data, sizeof(data), 0);
+		fc_release(c, ids[i], fh);
+		fc_getattr(c, ids[i], NULL);
+		if (i)
+			unlinkat(c->fd, name, 0);
+	}
+	ok(before - blocks_free(c) > 12 << 20, "files removed on the host");
+	is_int(sweep(c), 0, "were just used");
+	fc_getattr(c, ids[0], NULL);
+	fc_getattr(c, ids[1], NULL);
+	is_int(sweep(c), 14, "all but these two were not used again");
+	ok(before - blocks_free(c) < 4 << 20, "and do not keep their space");
+	is_int(sweep(c), 0, "which are spared");
+	is_int(sweep(c), 1, "once");
+	is_int(fc_getattr(c, ids[0], &a), 0, "what is there can be looked at");
+	is_int(a.size, sizeof(data), "as it is");
+	is_int(fc_getattr(c, ids[2], NULL), -ESTALE, "the others are stale");
+	fc_free(c);
+}
+
 /* An open file outlives its name. */
 static void
 test_open_unlinked(unsigned handles)
@@ -426,6 +477,7 @@ main(void)
 	if (shm) {
 		test_space(CONF_HANDLES_PREFER);
 		test_space(CONF_HANDLES_NEVER);
+		test_sweep();
 	}
 	test_open_unlinked(CONF_HANDLES_PREFER);
 	test_open_unlinked(CONF_HANDLES_NEVER);

@@ -85,6 +85,15 @@ done
 is "nothing was refused" "$(value many nodes_limit)$(value disk nodes_limit)" \
 	00
 
+# What is removed on the host goes from the disk, though nobody tells the guest.
+if [ "$(scaled 1)" -ge 10 ]; then
+	cat "$tmp/mnt/d00000/file000" >"$tmp/out"
+	rm "$memory/many/d00000/file000"
+	check "a removed file is let go" timeout 120 sh -c "
+		while ls -l /proc/$GATEWAYD_PID/fd | grep -q file000.*deleted
+		do sleep 1; done"
+fi
+
 # others_work WORDS: nobody else notices.
 others_work() {
 	check "$1: the other guest can open files" cmp \

@@ -174,7 +174,7 @@ create_new(struct fs_ctx *c, struct fs_making *m, int flags, mode_t mode,
 	int fd, err;
 
 	if (!(c->node->mount->flags & FS_MOUNT_HANDLES) &&
-	    !fs_nodefd_room(c->share)) {
+	    !fs_nodefd_room(c->s)) {
 		fs_count(&c->req->counters->nodes_limit, 1);
 		return -ENFILE;
 	}

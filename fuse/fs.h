@@ -8,8 +8,8 @@
  * serve its sessions and is atomic or has a lock.
  * Locks are taken in this order and never the other way round:
  *
- *	handle.stream -> share.mounts_lock -> shard.lock -> share.lru_lock
- *	-> table.lock
+ *	handle.stream -> share.mounts_lock -> shard.lock -> budget.lock
+ *	-> share.lru_lock -> table.lock
  *
  * share.locks_lock is taken alone; fs_req.resume() is called under it.
  */
@@ -139,9 +139,12 @@ struct fs_share {
 	pthread_mutex_t mounts_lock;
 	_Atomic(struct fs_mount *) mounts;
 
-	pthread_mutex_t lru_lock;	/* the lists and nfds */
+	pthread_mutex_t lru_lock;	/* the lists; to change nfds */
 	struct fs_list lru[2];		/* files, directories */
-	unsigned nfds;			/* O_PATH fds of nodes */
+	unsigned sweep;			/* number of the present one */
+	_Atomic unsigned nfds, nheld;	/* O_PATH fds of nodes; held ones */
+	struct fs_budget *budget;	/* of all shares, or NULL */
+	struct fs_share *next;		/* in its list */
 
 	_Atomic unsigned nhandles, nnodes, nsessions, ndirbufs;
 
@@ -173,7 +176,7 @@ struct fs_session {
 	_Atomic bool windows;
 	_Atomic unsigned minor;
 	_Atomic uint64_t flags;		/* INIT flags agreed on */
-	_Atomic uint64_t nnodes, nhandles, nfds;
+	_Atomic uint64_t nnodes, nhandles, nfds, nheld;
 	_Atomic unsigned nowners, nwaits;	/* lock.c */
 	_Atomic bool no_waits;
 	struct fs_table nodes;
@@ -205,6 +208,7 @@ struct fs_node {
 	uint32_t btime_nsec;
 	uint16_t type;			/* S_IFMT bits */
 	bool hashed;			/* in its shard; shard.lock */
+	bool gone;			/* there by handle; shard.lock */
 	bool has_btime;
 	bool idle;			/* in its shard's ring; shard.lock */
 	_Atomic bool aged;		/* ino and btime name it alone */
@@ -217,6 +221,7 @@ struct fs_node {
 	_Atomic uint64_t fdword;
 	_Atomic bool used;		/* since the LRU last looked */
 	bool listed;			/* in share.lru; lru_lock */
+	unsigned swept;			/* spared until then; lru_lock */
 	struct fs_node *lru_prev, *lru_next;
 };
 
@@ -265,10 +270,30 @@ bool fs_nodefd_held(const struct fs_node *n);
 void fs_nodefd_drop(struct fs_node *n);
 /* Open the inode for I/O.  Its type is known to be right. */
 int fs_node_open(struct fs_ctx *c, struct fs_node *n, int flags);
-/* Room for one more held fd? */
-bool fs_nodefd_room(struct fs_share *share);
+/* Room for one more fd that the session holds? */
+bool fs_nodefd_room(struct fs_session *s);
+/* The fd of a node that was not used lately, taken from it, or -1. */
+int fs_nodefd_evict(struct fs_share *share);
 /* The process ran out of fds: close some that can be opened again. */
 bool fs_nodefd_shrink(struct fs_share *share);
+
+/* ------------------------------------------------------------------ */
+/* budget.c: fds of all shares together. */
+
+void fs_budget_leave(struct fs_share *share);
+/* A node's fd was opened (1) or closed (-1); it is held, or no longer. */
+void fs_budget_count(struct fs_share *share, int fds, int held);
+/* Have nodes as many as they may? */
+bool fs_budget_full(const struct fs_share *share);
+/* Then close one; no lru_lock is held. */
+void fs_budget_make_room(struct fs_share *share);
+/* An fd to close of whoever has the most, or -1. */
+int fs_budget_evict(struct fs_share *share);
+/* May the session hold one more? */
+bool fs_budget_may_hold(struct fs_session *s);
+/* Count one more open file or lock owner, if there may be one. */
+bool fs_budget_open(struct fs_session *s);
+void fs_budget_closed(struct fs_session *s);
 
 /* ------------------------------------------------------------------ */
 /* handle.c: files and directories that a guest has open. */

@@ -75,6 +75,14 @@ int fs_share_new(const struct conf_share *set, struct fs_share **share,
 void fs_share_fold(struct fs_share *share, struct cf_share *fold);
 /* May closing it wait for a server that does not answer? */
 bool fs_share_may_hang(struct fs_share *share);
+/*
+ * What all shares of a process may keep open.  Before the first session of the
+ * share; until fs_share_free.
+ */
+struct fs_budget;
+int fs_budget_new(struct fs_budget **budget);
+void fs_budget_free(struct fs_budget *budget);
+void fs_share_budget(struct fs_share *share, struct fs_budget *budget);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*
@@ -82,6 +90,14 @@ void fs_share_free(struct fs_share *share);
  * Other threads may be serving; both stay valid until fs_share_free().
  */
 void fs_share_set(struct fs_share *share, const struct conf_share *set);
+
+/*
+ * Take fds of files that were not used for one to three sweeps, at most `max`,
+ * for the caller to close; *n are in fds.  True: there are more
+ * to look at, call again with `begin` false.  [any thread]
+ */
+bool fs_share_sweep(struct fs_share *share, bool begin, int *fds, size_t max,
+		    size_t *n);
 
 int fs_session_new(struct fs_share *share, struct fs_session **session);
 /*

@@ -17,16 +17,13 @@
 int
 fs_handle_new(struct fs_session *s, struct fs_handle **handle)
 {
-	struct fs_share *share = s->share;
 	struct fs_handle *h;
 
-	if (atomic_fetch_add(&share->nhandles, 1) >= share->max_open) {
-		atomic_fetch_sub(&share->nhandles, 1);
+	if (!fs_budget_open(s))
 		return -ENFILE;
-	}
 	h = fs_table_new(&s->handles);
 	if (!h) {
-		atomic_fetch_sub(&share->nhandles, 1);
+		fs_budget_closed(s);
 		return -ENOMEM;
 	}
 	h->session = s;
@@ -54,7 +51,7 @@ fs_handle_cancel(struct fs_handle *h)
 
 	pthread_mutex_destroy(&h->stream);
 	fs_table_free(&s->handles, &h->slot);
-	atomic_fetch_sub(&s->share->nhandles, 1);
+	fs_budget_closed(s);
 }
 
 uint64_t

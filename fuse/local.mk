@@ -2,6 +2,7 @@
 noinst_LIBRARIES += fuse/libfuse.a
 fuse_libfuse_a_SOURCES = \
 	fuse/attr.c \
+	fuse/budget.c \
 	fuse/cred.c \
 	fuse/data.c \
 	fuse/decode.c \

@@ -241,7 +241,7 @@ owner_free(struct fs_owner *o)
 	close(o->fd);
 	wake_inode(s->share, o->node);
 	fs_node_put(o->node);
-	atomic_fetch_sub(&s->share->nhandles, 1);
+	fs_budget_closed(s);
 	atomic_fetch_sub(&s->nowners, 1);
 	free(o);
 }
@@ -307,12 +307,13 @@ owner_make(struct fs_ctx *c, const struct fuse_lk_in *in, struct fs_owner **out)
 
 	if (!o)
 		return -ENOLCK;
-	if (atomic_fetch_add(&share->nhandles, 1) >= share->max_open)
-		fd = -ENOLCK;
-	else
-		fd = open_again(c);
+	if (!fs_budget_open(c->s)) {
+		free(o);
+		return -ENOLCK;
+	}
+	fd = open_again(c);
 	if (fd < 0) {
-		atomic_fetch_sub(&share->nhandles, 1);
+		fs_budget_closed(c->s);
 		free(o);
 		return fd;
 	}

@@ -23,7 +23,7 @@ static int
 check_room(struct fs_ctx *c)
 {
 	if ((c->node->mount->flags & FS_MOUNT_HANDLES) ||
-	    fs_nodefd_room(c->share))
+	    fs_nodefd_room(c->s))
 		return 0;
 	fs_count(&c->req->counters->nodes_limit, 1);
 	return -ENFILE;
@@ -120,8 +120,6 @@ fs_op_link(struct fs_ctx *c, const void *arg, void *out)
 	if (linkat(c->share->proc_fd, from, c->fd, c->name,
 		   AT_SYMLINK_FOLLOW) < 0)
 		err = -errno;
-	else
-		atomic_store(&c->node2->deleted, false);
 	return end(c, &m, err, out);
 }
 

@@ -11,6 +11,12 @@
  * the same birth time.  A node without a handle holds its inode open, which
  * keeps the number from being used again.
  *
+ * A node whose inode is gone stays until the guest forgets it, which some
+ * guests never do, while the host gives the number to one new inode after the
+ * other.  So that these do not wait in line behind it, it moves to another
+ * place of its shard, by handle, where it is found should it get a name again
+ * (LINK of an O_TMPFILE, or a removal that we were wrong about).
+ *
  * A node's references are ours (requests, open handles) and one for the guest
  * as long as its lookup count is not 0.  The count is whatever the guest makes
  * it and decides nothing else.  A few forgotten nodes are remembered, because
@@ -47,10 +53,28 @@ bucket_of(struct fs_shard *sh, uint64_t hash)
 	return &sh->bucket[(hash / FS_SHARDS) & (sh->nbuckets - 1)];
 }
 
+/* Decides about the shard. */
 static uint64_t
 node_hash(const struct fs_node *n)
 {
 	return hash_of(n->dev, n->ino, n->mount);
+}
+
+static uint64_t
+handle_hash(const struct file_handle *h)
+{
+	uint64_t hash = (uint64_t)h->handle_type;
+
+	for (unsigned i = 0; i < h->handle_bytes; i++)
+		hash = (hash ^ h->f_handle[i]) * 0x100000001b3ULL;
+	return hash ^ hash >> 32;
+}
+
+/* Decides about the bucket. */
+static uint64_t
+place_of(const struct fs_node *n)
+{
+	return n->gone ? node_hash(n) ^ handle_hash(n->handle) : node_hash(n);
 }
 
 /* Twice the buckets, when there are more nodes than buckets.  Under the lock;
@@ -72,7 +96,7 @@ shard_grow(struct fs_shard *sh)
 		struct fs_node *n = old[i], *next;
 
 		for (; n; n = next) {
-			struct fs_node **b = bucket_of(sh, node_hash(n));
+			struct fs_node **b = bucket_of(sh, place_of(n));
 
 			next = n->hash_next;
 			n->hash_next = *b;
@@ -84,13 +108,24 @@ shard_grow(struct fs_shard *sh)
 }
 
 static void
+insert(struct fs_shard *sh, struct fs_node *n)
+{
+	struct fs_node **p = bucket_of(sh, place_of(n));
+
+	n->hash_next = *p;
+	*p = n;
+	n->hashed = true;
+	sh->count++;
+}
+
+static void
 unhash(struct fs_shard *sh, struct fs_node *n)
 {
 	struct fs_node **p;
 
 	if (!n->hashed)
 		return;
-	p = bucket_of(sh, node_hash(n));
+	p = bucket_of(sh, place_of(n));
 	while (*p != n)
 		p = &(*p)->hash_next;
 	*p = n->hash_next;
@@ -98,12 +133,31 @@ unhash(struct fs_shard *sh, struct fs_node *n)
 	sh->count--;
 }
 
+/* The inode of a node with a handle is gone, or is back.  Under the lock. */
+static void
+set_gone(struct fs_shard *sh, struct fs_node *n, bool gone)
+{
+	if (n->gone != gone && n->hashed) {
+		unhash(sh, n);
+		n->gone = gone;
+		insert(sh, n);
+	}
+	atomic_store(&n->deleted, gone);
+}
+
+static bool
+same_number(const struct fs_node *n, const struct fs_mount *m,
+	    const struct statx *stx)
+{
+	return n->ino == stx->stx_ino && n->dev == fs_statx_dev(stx) &&
+	       n->mount == m;
+}
+
 static bool
 same_key(const struct fs_node *n, const struct fs_mount *m,
 	 const struct statx *stx)
 {
-	return n->ino == stx->stx_ino && n->dev == fs_statx_dev(stx) &&
-	       n->mount == m && n->type == (stx->stx_mode & S_IFMT);
+	return same_number(n, m, stx) && n->type == (stx->stx_mode & S_IFMT);
 }
 
 static bool
@@ -161,7 +215,7 @@ fs_node_find(struct fs_session *s, const struct fs_mount *m,
 	if (sh->nbuckets)
 		n = *bucket_of(sh, hash);
 	for (; n; n = n->hash_next) {
-		if (!same_key(n, m, stx))
+		if (n->gone || !same_key(n, m, stx))
 			continue;
 		if (fs_nodefd_held(n) ||
 		    (atomic_load_explicit(&n->aged, memory_order_relaxed) &&
@@ -174,14 +228,11 @@ fs_node_find(struct fs_session *s, const struct fs_mount *m,
 	return n;
 }
 
-/* The node with this handle, or that holds its fd.  Under the lock. */
 static struct fs_node *
-find_exact(struct fs_shard *sh, uint64_t hash, const struct fs_mount *m,
-	   const struct statx *stx, const struct file_handle *h)
+find_in(struct fs_node *n, const struct fs_mount *m, const struct statx *stx,
+	const struct file_handle *h)
 {
-	struct fs_node *n;
-
-	for (n = *bucket_of(sh, hash); n; n = n->hash_next) {
+	for (; n; n = n->hash_next) {
 		if (!same_key(n, m, stx))
 			continue;
 		if (fs_nodefd_held(n))
@@ -190,6 +241,33 @@ find_exact(struct fs_shard *sh, uint64_t hash, const struct fs_mount *m,
 			return n;
 	}
 	return NULL;
+}
+
+/* The node with this handle, or that holds its fd.  Under the lock. */
+static struct fs_node *
+find_exact(struct fs_shard *sh, uint64_t hash, const struct fs_mount *m,
+	   const struct statx *stx, const struct file_handle *h)
+{
+	struct fs_node *n = find_in(*bucket_of(sh, hash), m, stx, h);
+
+	if (n || !h)
+		return n;
+	return find_in(*bucket_of(sh, hash ^ handle_hash(h)), m, stx, h);
+}
+
+/* A new inode has this number: the ones before it are gone, whoever removed
+ * them.  Under the lock. */
+static void
+supersede(struct fs_shard *sh, uint64_t hash, const struct fs_mount *m,
+	  const struct statx *stx)
+{
+	struct fs_node *n = *bucket_of(sh, hash), *next;
+
+	for (; n; n = next) {
+		next = n->hash_next;
+		if (n->handle && !n->gone && same_number(n, m, stx))
+			set_gone(sh, n, true);
+	}
 }
 
 static int
@@ -239,8 +317,7 @@ node_destroy(struct fs_node *n)
 /* Make the node and put it into the shard, whose lock is held.  Takes fd
  * unless it returns 0 for a node with a handle: then *fd is left. */
 static int
-add_new(struct fs_session *s, struct fs_shard *sh, uint64_t hash,
-	struct fs_node *n, int *fd)
+add_new(struct fs_session *s, struct fs_shard *sh, struct fs_node *n, int *fd)
 {
 	int err = shard_grow(sh);
 
@@ -250,10 +327,7 @@ add_new(struct fs_session *s, struct fs_shard *sh, uint64_t hash,
 	}
 	if (err)
 		return err;
-	n->hash_next = *bucket_of(sh, hash);
-	*bucket_of(sh, hash) = n;
-	n->hashed = true;
-	sh->count++;
+	insert(sh, n);
 	n->nlookup = 1;
 	count_nodes(s, 1);
 	fs_slot_publish(&n->slot, 2);
@@ -277,9 +351,13 @@ fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
 	if (n && look_up(n)) {
 		if (!atomic_load(&n->aged) && is_aged(m, stx, now))
 			atomic_store(&n->aged, true);
+		if (n->gone && stx->stx_nlink)
+			set_gone(sh, n, false);
 	} else {
+		if (sh->nbuckets && h)
+			supersede(sh, hash, m, stx);
 		n = node_new(s, m, stx, now, h);
-		err = n ? add_new(s, sh, hash, n, &fd) : -ENOMEM;
+		err = n ? add_new(s, sh, n, &fd) : -ENOMEM;
 		if (err && n)
 			node_destroy(n);
 	}
@@ -310,10 +388,7 @@ fs_node_add_root(struct fs_session *s)
 		return -ENOMEM;
 	/* Held, but the share's: not counted and never dropped. */
 	atomic_store(&n->fdword, ((uint64_t)share->root_fd + 1) | 1ULL << 62);
-	n->hash_next = *bucket_of(sh, hash);
-	*bucket_of(sh, hash) = n;
-	n->hashed = true;
-	sh->count++;
+	insert(sh, n);
 	fs_slot_publish(&n->slot, 1);
 	return 0;
 }
@@ -438,13 +513,19 @@ let_go(struct fs_node *n)
 void
 fs_node_nameless(struct fs_node *n)
 {
+	struct fs_shard *sh = shard_of(n->session, node_hash(n));
+
 	if (fs_node_id(n) == FUSE_ROOT_ID || atomic_load(&n->deleted))
 		return;
-	atomic_store(&n->deleted, true);
-	if (n->handle)
-		fs_nodefd_drop(n);
-	else
+	if (!n->handle) {
+		atomic_store(&n->deleted, true);
 		let_go(n);
+		return;
+	}
+	pthread_mutex_lock(&sh->lock);
+	set_gone(sh, n, true);
+	pthread_mutex_unlock(&sh->lock);
+	fs_nodefd_drop(n);
 }
 
 /* Has the inode that this node holds open no names any more? */

@@ -52,6 +52,7 @@ list_add(struct fs_node *n)
 		l->tail = n;
 	l->head = n;
 	n->listed = true;
+	n->swept = n->session->share->sweep + 1;
 }
 
 static void
@@ -74,15 +75,25 @@ list_remove(struct fs_node *n)
 static void
 uncount(struct fs_node *n)
 {
-	n->session->share->nfds--;
+	atomic_fetch_sub(&n->session->share->nfds, 1);
 	atomic_fetch_sub_explicit(&n->session->nfds, 1, memory_order_relaxed);
+	fs_budget_count(n->session->share, -1, 0);
 }
 
 static void
 count(struct fs_node *n)
 {
-	n->session->share->nfds++;
+	atomic_fetch_add(&n->session->share->nfds, 1);
 	atomic_fetch_add_explicit(&n->session->nfds, 1, memory_order_relaxed);
+	fs_budget_count(n->session->share, 1, 0);
+}
+
+static void
+count_held(struct fs_node *n, int by)
+{
+	atomic_fetch_add(&n->session->share->nheld, (unsigned)by);
+	atomic_fetch_add(&n->session->nheld, (uint64_t)(int64_t)by);
+	fs_budget_count(n->session->share, 0, by);
 }
 
 /* Take the fd away from a listed node that nobody uses now; -1 if used. */
@@ -126,6 +137,40 @@ evict_from(struct fs_list *l)
 	return -1;
 }
 
+/* What came since the sweep before, or was found in use then, is spared once.
+ * Directories stay: they hold no space, and are dear to open. */
+bool
+fs_share_sweep(struct fs_share *share, bool begin, int *fds, size_t max,
+	       size_t *count)
+{
+	struct fs_list *l = &share->lru[0];
+	struct fs_node *n;
+	bool more;
+
+	*count = 0;
+	pthread_mutex_lock(&share->lru_lock);
+	share->sweep += begin;
+	for (size_t i = 0; i < max; i++) {
+		int fd = -1;
+
+		n = l->tail;
+		if (!n || n->swept >= share->sweep)
+			break;
+		if (!atomic_exchange_explicit(&n->used, false,
+					      memory_order_relaxed))
+			fd = take(n);
+		if (fd >= 0) {
+			fds[(*count)++] = fd;
+		} else {
+			list_remove(n);
+			list_add(n);
+		}
+	}
+	more = l->tail && l->tail->swept < share->sweep;
+	pthread_mutex_unlock(&share->lru_lock);
+	return more;
+}
+
 static int
 evict(struct fs_share *share)
 {
@@ -134,17 +179,25 @@ evict(struct fs_share *share)
 	return fd >= 0 ? fd : evict_from(&share->lru[1]);
 }
 
+int
+fs_nodefd_evict(struct fs_share *share)
+{
+	int fd;
+
+	pthread_mutex_lock(&share->lru_lock);
+	fd = evict(share);
+	pthread_mutex_unlock(&share->lru_lock);
+	return fd;
+}
+
 bool
 fs_nodefd_shrink(struct fs_share *share)
 {
 	bool any = false;
 
 	for (int i = 0; i < 8; i++) {
-		int fd;
+		int fd = fs_budget_evict(share);
 
-		pthread_mutex_lock(&share->lru_lock);
-		fd = evict(share);
-		pthread_mutex_unlock(&share->lru_lock);
 		if (fd < 0)
 			break;
 		close(fd);
@@ -154,10 +207,13 @@ fs_nodefd_shrink(struct fs_share *share)
 }
 
 bool
-fs_nodefd_room(struct fs_share *share)
+fs_nodefd_room(struct fs_session *s)
 {
+	struct fs_share *share = s->share;
 	bool room;
 
+	if (!fs_budget_may_hold(s))
+		return false;
 	pthread_mutex_lock(&share->lru_lock);
 	room = share->nfds < share->max_fds || share->lru[0].head ||
 	       share->lru[1].head;
@@ -181,12 +237,13 @@ install(struct fs_node *n, int fd, bool held, uint64_t pins)
 	int victim = -1, err = 0;
 	bool full, passing;
 
+	fs_budget_make_room(share);
 	pthread_mutex_lock(&share->lru_lock);
 	if (share->nfds >= share->max_fds)
 		victim = evict(share);
-	full = share->nfds >= share->max_fds;
+	full = share->nfds >= share->max_fds || fs_budget_full(share);
 	passing = full || atomic_load(&n->deleted);
-	if (held && full)
+	if (held && (full || !fs_budget_may_hold(n->session)))
 		err = -ENFILE;
 	else if (!held && passing && !pins)
 		err = -ENFILE;
@@ -198,6 +255,7 @@ install(struct fs_node *n, int fd, bool held, uint64_t pins)
 		err = -EEXIST;
 	if (!err) {
 		count(n);
+		count_held(n, held);
 		if (!(w & (HELD | DOOMED)))
 			list_add(n);
 	}
@@ -286,6 +344,8 @@ fs_nodefd_drop(struct fs_node *n)
 						 (w & ~HELD) | DOOMED))
 			break;
 	}
+	if (w & HELD)
+		count_held(n, -1);
 	pthread_mutex_unlock(&share->lru_lock);
 	bury(n, (w & ~HELD) | DOOMED);
 }
@@ -320,6 +380,10 @@ open_by_handle(struct fs_ctx *c, struct fs_node *n, int flags)
 	} while (is_being_made(err, &tries) ||
 		 ((err == -EMFILE || err == -ENFILE) &&
 		  fs_nodefd_shrink(c->share)));
+	/* The next LOOKUP must not find it for what has its number now: its
+	 * birth time, too, if somebody set the clock back. */
+	if (err == -ESTALE)
+		fs_node_nameless(n);
 	return err ? err : fd;
 }
 

@@ -124,6 +124,7 @@ fs_share_free(struct fs_share *share)
 {
 	if (!share)
 		return;
+	fs_budget_leave(share);
 	fs_mounts_free(share);
 	fs_ids_free(share->ids);
 	if (share->proc_fd >= 0)

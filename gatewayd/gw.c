@@ -155,6 +155,8 @@ gw_fini(struct gw *gw)
 	if (gw->stop_timer)
 		event_free(gw->stop_timer);
 	openings_fini(gw);
+	if (gw->sweep)
+		event_free(gw->sweep);
 	if (gw->watchdog)
 		event_free(gw->watchdog);
 	if (gw->hung_timer)

@@ -63,6 +63,7 @@ struct gw {
 	struct conf *conf;		/* in use */
 	TAILQ_HEAD(, share) shares;
 	struct pool *pool;
+	struct fs_budget *budget;	/* fds of all shares */
 	char *cache_dir;		/* as it was at the start */
 	struct ctl *ctl;
 	struct activation *activation;	/* sockets of the service manager, or NULL */
@@ -72,6 +73,8 @@ struct gw {
 	struct event *hung_timer;	/* to look for requests that hang */
 	struct event *trace_timer;	/* to copy traces to the log */
 	unsigned hung_round;
+	struct event *sweep;
+	bool sweeping;			/* a sweep is not through yet */
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
 	bool ended;			/* gw_end() */
@@ -517,6 +520,9 @@ int privs_drop(const struct conf_caps *mod);
 void notify_systemd(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* From now on tell systemd twice in $WATCHDOG_USEC that the loop runs. */
 int notify_watchdog(struct gw *gw);
+
+/* ---- sweep.c: fds that are not used ---- */
+int sweep_start(struct gw *gw);
 
 /* ---- ctl.c, tree.c, stats.c ---- */
 int ctl_new(struct gw *gw, struct ctl **ctl, char *why, size_t size);

@@ -220,12 +220,16 @@ start(struct gw *gw, struct args *a)
 	if (!err)
 		err = gw_init(gw);
 	if (!err)
+		err = fs_budget_new(&gw->budget);
+	if (!err)
 		err = pool_new(gw, gw->conf->gateway.thread_pool_size,
 			       &gw->pool);
 	if (!err)
 		err = privs_drop(&gw->conf->gateway.caps);
 	if (!err)
 		err = notify_watchdog(gw);
+	if (!err)
+		err = sweep_start(gw);
 	if (!err)
 		err = ctl_new(gw, &gw->ctl, why, sizeof(why));
 	if (err) {
@@ -262,6 +266,7 @@ run(struct args *a)
 	if (!TAILQ_EMPTY(&gw.shares) || gw.nasides || !pool_free(gw.pool))
 		_exit(status);
 	gw_fini(&gw);
+	fs_budget_free(gw.budget);
 	free(gw.cache_dir);
 	conf_free(gw.conf);
 	log_info("stopped");

@@ -148,6 +148,8 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 	if (share && share_is_wanted(conf, old)) {
 		err = opening_take(gw, conf, &share->fs, why, size);
 		if (!err)
+			fs_share_budget(share->fs, gw->budget);
+		if (!err)
 			err = fold_new(share);
 		if (!err)
 			err = share_bind(gw, conf, old, &share->sock, why,

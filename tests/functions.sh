@@ -216,13 +216,13 @@ bad_log_lines() {
 stop_gatewayd() {
 	stop_status=0
 	kill -TERM "$GATEWAYD_PID" 2>/dev/null
-	if wait_pid "$GATEWAYD_PID" 15; then
+	if wait_pid "$GATEWAYD_PID" 60; then
 		wait "$GATEWAYD_PID" || stop_status=$?
 		GATEWAYD_PID=
 		is "gatewayd stops when asked, with status 0" "$stop_status" 0 ||
 			note "$(tail -n 20 "$log")"
 	else
-		not_ok "gatewayd stops when asked" "still there after 15 s"
+		not_ok "gatewayd stops when asked" "still there after 60 s"
 		note "$(tail -n 20 "$log")"
 		kill_gatewayd
 	fi
@@ -266,7 +266,7 @@ mount_share() {
 unmount_share() {
 	check "umount ends the mount" umount "$1" || umount -l "$1"
 	eval "mount_pid=\$mount_pid_$(printf %s "$1" | cksum | tr -dc 0-9)"
-	check "the mount client has ended" wait_pid "$mount_pid" 10
+	check "the mount client has ended" wait_pid "$mount_pid" 60
 }
 
 unmount_all() {

@@ -14,23 +14,35 @@ tests_system_fsops_SOURCES = tests/system/fsops.c tests/system/fsops.h \
 	tests/system/fsmodel.h
 check_PROGRAMS += tests/system/fscheck
 tests_system_fscheck_SOURCES = tests/system/fscheck.c tests/system/fscheck.h \
-	tests/system/fscheck-dir.c tests/system/fscheck-user.c
+	tests/system/fscheck-dir.c tests/system/fscheck-file.c \
+	tests/system/fscheck-mount.c tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
+check_PROGRAMS += tests/system/fsbytes
+tests_system_fsbytes_SOURCES = tests/system/fsbytes.c
+check_PROGRAMS += tests/system/manynames
+tests_system_manynames_SOURCES = tests/system/manynames.c
 
 check_PROGRAMS += tests/system/stallfs
 tests_system_stallfs_SOURCES = tests/system/stallfs.c tests/stallfs.c \
 	tests/stallfs.h
 SYSTEM_TESTS += tests/system/guest-stop-cont.sh
 
-SYSTEM_TESTS += tests/system/mount-fscheck.sh tests/system/mount-fsops.sh \
-	tests/system/mount-fio.sh tests/system/mount-git.sh \
-	tests/system/mount-locks.sh tests/system/mount-casefold.sh \
-	tests/system/mount-ids.sh tests/system/mount-tar.sh \
-	tests/system/mount-reload.sh tests/system/guest-two-tags.sh \
-	tests/system/guest-inode-identity.sh tests/system/systemd.sh
-EXTRA_DIST += $(SYSTEM_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
+SYSTEM_TESTS += tests/system/mount-fscheck.sh \
+	tests/system/mount-submounts.sh tests/system/mount-many.sh \
+	tests/system/mount-bytes.sh tests/system/mount-stress.sh \
+	tests/system/mount-databases.sh tests/system/mount-inodes.sh \
+	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
+	tests/system/mount-git.sh tests/system/mount-locks.sh \
+	tests/system/mount-casefold.sh tests/system/mount-ids.sh \
+	tests/system/mount-tar.sh tests/system/mount-reload.sh \
+	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
+	tests/system/systemd.sh
+# Only in check-long: they take minutes whatever SCALE says.
+LONG_TESTS = tests/system/planted.sh
+EXTRA_DIST += $(SYSTEM_TESTS) $(LONG_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
 MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \
-	system-suite.log systemd-suite.log
+	$(LONG_TESTS:.sh=.log) $(LONG_TESTS:.sh=.trs) system-suite.log \
+	systemd-suite.log long-suite.log
 
 check-system: all $(check_PROGRAMS)
 	$(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS TESTS='$(SYSTEM_TESTS)' \
@@ -45,6 +57,8 @@ check-systemd: all
 check-long: all $(check_PROGRAMS)
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
+	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
+	TESTS='$(LONG_TESTS)' TEST_SUITE_LOG=long-suite.log
 
 # Lines of the control socket, into the whole daemon.
 check_PROGRAMS += tests/fuzz/replay-ctl

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -175,6 +176,24 @@ test_target(struct fc *c)
 	unlinkat(c->fd, "l3", 0);
 }
 
+/* The guest's kernel looks before it asks; somebody else may be quicker. */
+static void
+test_noreplace(struct fc *c)
+{
+	struct stat st;
+
+	fc_file(c, "from", "from");
+	fc_file(c, "to", "");
+	is_int(fc_rename(c, 1, "from", 1, "to", RENAME_NOREPLACE), -EEXIST,
+	       "RENAME2: NOREPLACE");
+	ok(!fc_stat(c, "to", &st) && st.st_size == 0,
+	   "RENAME2: which replaces nothing");
+	is_int(fc_rename(c, 1, "from", 1, "to", 1 << 7), -EINVAL,
+	       "RENAME2: an unknown flag");
+	is_int(fc_rename(c, 1, "from", 1, "to", 0), 0, "RENAME2: none");
+	unlinkat(c->fd, "to", 0);
+}
+
 int
 main(void)
 {
@@ -191,6 +210,7 @@ main(void)
 	is_int(fc_stat(c, "plain", &st), 0, "the file is still there");
 	unlinkat(c->fd, "plain", 0);
 	test_good(c);
+	test_noreplace(c);
 	test_target(c);
 	ok(rmdir(c->dir) == 0, "nothing else was made");
 	ok(!c->broken, "replies are exact");

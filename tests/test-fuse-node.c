@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -44,6 +45,103 @@ test_reuse(const char *where, unsigned handles)
 	   where ? where : ".", reused);
 	if (same || wrong)
 		printf("# same %ld wrong %ld\n", same, wrong);
+	fc_free(c);
+}
+
+static double
+cpu_seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* One number after the other is used again, and the guest never forgets.
+ * What the host takes to make and remove files is not counted. */
+static long
+cycles(struct fc *c, long n, bool behind, ino_t before[64], double *cpu)
+{
+	long reused = 0;
+
+	*cpu = 0;
+	for (long i = 0; i < n; i++) {
+		double start;
+		struct stat st;
+
+		fc_file(c, "f", "");
+		fc_stat(c, "f", &st);
+		start = cpu_seconds();
+		fc_lookup(c, 1, "f");
+		fc_lookup(c, 1, "f");
+		*cpu += cpu_seconds() - start;
+		for (int k = 0; k < 64; k++) {
+			reused += before[k] == st.st_ino;
+			if (before[k] == st.st_ino || !before[k] || k == 63) {
+				before[k] = st.st_ino;
+				break;
+			}
+		}
+		if (behind)
+			unlinkat(c->fd, "f", 0);
+		else
+			fc_unlink(c, 1, "f");
+	}
+	return reused;
+}
+
+/* Nodes of deleted files do not make the lookup of others slower. */
+static void
+test_deleted_chain(const char *where, bool behind)
+{
+	long n = tap_scaled(20000), part = n / 10, reused;
+	struct fc *c = fc_new(where);
+	double first, rest, last;
+	ino_t before[64] = { 0 };
+
+	c->set.max_fds = 1;	/* what is open keeps its number */
+	fc_start(c);
+	reused = cycles(c, part, behind, before, &first);
+	reused += cycles(c, n - 2 * part, behind, before, &rest);
+	reused += cycles(c, part, behind, before, &last);
+	ok(last < first * 4 + 0.01,
+	   "%ld files made and removed %s: lookups stay as fast", n,
+	   behind ? "behind a guest" : "by a guest");
+	printf("# %.2f, at last %.2f us each, a number was used again %ld "
+	       "times, %llu nodes\n", first * 1e6 / (double)part,
+	       last * 1e6 / (double)part, reused,
+	       (unsigned long long)fc_info(c).nodes);
+	fc_free(c);
+}
+
+/* What has no name may get one: then it is the same file still. */
+static void
+test_named_again(const char *where)
+{
+	struct fuse_create_in in = { .flags = O_RDWR, .mode = 0644 };
+	struct fc *c = fc_new(where);
+	struct fuse_attr a;
+	uint64_t id, fh;
+	ssize_t n;
+
+	fc_start(c);
+	n = fc_call(c, FUSE_TMPFILE, 1, &in, sizeof(in), "/", NULL);
+	if (n < 0) {
+		tap_skip("a file without a name", "no O_TMPFILE here");
+		fc_free(c);
+		return;
+	}
+	memcpy(&id, c->out, sizeof(id));
+	memcpy(&fh, c->out + sizeof(struct fuse_entry_out), sizeof(fh));
+	is_int(fc_getattr(c, id, &a), 0, "a file without a name");
+	is_int(a.nlink, 0, "has no links");
+	n = fc_call(c, FUSE_LINK, 1, &id, sizeof(id), "named", NULL);
+	is_int(n, sizeof(struct fuse_entry_out), "it gets a name");
+	ok(!memcmp(c->out, &id, sizeof(id)), "and is the same node");
+	is_int(fc_lookup(c, 1, "named"), id, "by that name, too");
+	is_int(fc_release(c, id, fh), 0, "closed");
+	is_int(fc_getattr(c, id, &a), 0, "it is still there");
+	is_int(a.nlink, 1, "with a name");
 	fc_free(c);
 }
 
@@ -97,10 +195,10 @@ test_fds(const char *where)
 		       "all can be used");
 		ok(c->counters.reopened > 0, "by opening them again");
 	} else {
-		is_int(fc_info(c).nodes, 100, "held fds: max_fds nodes");
+		is_int(fc_info(c).nodes, 75, "held fds: 3/4 of max_fds");
 		ok(after - before < 120, "with %u fds", after - before);
-		is_int(bad, n - 100, "ENFILE for all others");
-		is_int(c->counters.nodes_limit, n - 100, "counted");
+		is_int(bad, n - 75, "ENFILE for all others");
+		is_int(c->counters.nodes_limit, n - 75, "counted");
 	}
 	fc_free(c);
 	is_int(fc_count_fds(), before - 1, "every fd is closed in the end");
@@ -193,6 +291,57 @@ test_space(unsigned handles)
 	fc_free(c);
 }
 
+static size_t
+sweep(struct fc *c)
+{
+	bool more = true, begin = true;
+	size_t n, all = 0;
+	int fds[3];
+
+	for (; more; begin = false) {
+		more = fs_share_sweep(c->share, begin, fds, 3, &n);
+		all += n;
+		while (n)
+			close(fds[--n]);
+	}
+	return all;
+}
+
+/* Nor does one that does not hear of it: files are removed on the host. */
+static void
+test_sweep(void)
+{
+	struct fc *c = fc_new("/dev/shm");
+	static char data[1 << 20];
+	uint64_t before, ids[16], fh;
+	struct fuse_attr a;
+	char name[32];
+
+	fc_start(c);
+	before = blocks_free(c);
+	for (int i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		ids[i] = (uint64_t)fc_create(c, 1, name, O_RDWR, 0644, &fh);
+		fc_write(c, ids[i], fh, 0, data, sizeof(data), 0);
+		fc_release(c, ids[i], fh);
+		fc_getattr(c, ids[i], NULL);
+		if (i)
+			unlinkat(c->fd, name, 0);
+	}
+	ok(before - blocks_free(c) > 12 << 20, "files removed on the host");
+	is_int(sweep(c), 0, "were just used");
+	fc_getattr(c, ids[0], NULL);
+	fc_getattr(c, ids[1], NULL);
+	is_int(sweep(c), 14, "all but these two were not used again");
+	ok(before - blocks_free(c) < 4 << 20, "and do not keep their space");
+	is_int(sweep(c), 0, "which are spared");
+	is_int(sweep(c), 1, "once");
+	is_int(fc_getattr(c, ids[0], &a), 0, "what is there can be looked at");
+	is_int(a.size, sizeof(data), "as it is");
+	is_int(fc_getattr(c, ids[2], NULL), -ESTALE, "the others are stale");
+	fc_free(c);
+}
+
 /* An open file outlives its name. */
 static void
 test_open_unlinked(unsigned handles)
@@ -240,6 +389,49 @@ test_planted(void)
 	fc_free(c);
 }
 
+static long
+look_up_all(struct fc *c, int n)
+{
+	long good = 0;
+	char name[32];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		good += fc_lookup(c, 1, name) > 1;
+	}
+	return good;
+}
+
+/* Where fds must be held, a guest that uses up what it may leaves some for
+ * others. */
+static void
+test_greedy(void)
+{
+	struct fc *c = fc_new(NULL), *d;
+	char name[32];
+
+	c->set.inode_file_handles = CONF_HANDLES_NEVER;
+	c->set.max_fds = 100;
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		fc_file(c, name, "");
+	}
+	fc_start(c);
+	d = fc_guest(c);
+	fc_init(d, 38, FC_ALL_FLAGS);
+	is_int(look_up_all(c, 100), 75, "a greedy guest");
+	is_int(fc_lookup(c, 1, "f99"), -ENFILE, "may hold no more");
+	is_int(look_up_all(d, 100), 18, "another guest may");
+	is_int(fc_create(d, 1, "new", O_RDWR, 0644, NULL), -ENFILE,
+	       "it makes nothing that it could not hold");
+	is_int(fc_stat(d, "new", &(struct stat){ 0 }), -ENOENT, "at all");
+	fs_session_reset(c->session);
+	fc_init(c, 38, FC_ALL_FLAGS);
+	is_int(look_up_all(d, 100), 75, "what the first forgets, it may have");
+	fc_end(d);
+	fc_free(c);
+}
+
 /* A node is found by its name without a file being opened. */
 static void
 test_two_guests(void)
@@ -271,6 +463,11 @@ main(void)
 	test_reuse(NULL, CONF_HANDLES_NEVER);
 	if (shm)
 		test_reuse("/dev/shm", CONF_HANDLES_PREFER);
+	test_deleted_chain(NULL, false);
+	test_deleted_chain(NULL, true);
+	test_named_again(NULL);
+	if (shm)
+		test_named_again("/dev/shm");
 	test_replace(NULL);
 	if (shm)
 		test_replace("/dev/shm");
@@ -280,10 +477,12 @@ main(void)
 	if (shm) {
 		test_space(CONF_HANDLES_PREFER);
 		test_space(CONF_HANDLES_NEVER);
+		test_sweep();
 	}
 	test_open_unlinked(CONF_HANDLES_PREFER);
 	test_open_unlinked(CONF_HANDLES_NEVER);
 	test_planted();
 	test_two_guests();
+	test_greedy();
 	return tap_done();
 }

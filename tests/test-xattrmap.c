@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules of xattrmap: conf/ reads them, fuse/ applies them.  Among them the
- * examples of virtiofsd's manual.
+ * The rules of xattrmap: conf/ reads them, fuse/ applies them.  Among them
+ * every example of virtiofsd's manual (of the one in C: virtiofsd(1), of the
+ * one in Rust: doc/xattr-mapping.md; they have the same ones).
  */
 #include "config.h"
 
@@ -84,6 +85,23 @@ test_hide(void)
 	server(s, "security.selinux", NULL);
 	client(s, "user.a", "user.a", 0);
 	server(s, "user.a", "user.a");
+}
+
+/* What the manual advises for SELinux: the guest's labels beside the host's. */
+static void
+test_selinux(void)
+{
+	const struct conf_share *s = load(
+		"xattrmap = :map:security.selinux:trusted.virtiofs.:");
+
+	client(s, "security.selinux", "trusted.virtiofs.security.selinux", 0);
+	client(s, "trusted.virtiofs.security.selinux", NULL, -EPERM);
+	client(s, "security.capability", "security.capability", 0);
+	client(s, "trusted.other", "trusted.other", 0);
+	server(s, "trusted.virtiofs.security.selinux", "security.selinux");
+	server(s, "security.selinux", NULL);
+	server(s, "security.capability", "security.capability");
+	ok(!fs_xattr_moves_caps(s), "capabilities stay");
 }
 
 static void
@@ -189,6 +207,7 @@ main(void)
 			    "xattrmap = /ok/all///");
 	test_prefix_trusted("xattrmap = /map/trusted./user.virtiofs./");
 	test_hide();
+	test_selinux();
 	test_unsupported();
 	test_single();
 	test_long();

@@ -52,7 +52,7 @@ changing(void)
 	int n = 0;
 
 	mkdir("changing", 0755);
-	for (int i = 0; i < 5000; i++)
+	for (int i = 0; i < 2000; i++)
 		make("changing", i);
 	memset(seen, 0, sizeof(seen));
 	d = opendir("changing");
@@ -68,7 +68,7 @@ changing(void)
 		make("changing", 100000 + n);
 	}
 	closedir(d);
-	ok(all_once(0, 5000, 2), "directory: what stays is seen once while "
+	ok(all_once(0, 2000, 2), "directory: what stays is seen once while "
 	   "others come and go");
 	memset(seen, 0, sizeof(seen));
 	d = opendir("changing");
@@ -179,7 +179,7 @@ names(void)
 static void
 many(void)
 {
-	int n = (int)tap_scaled(20000), count = 0;
+	int n = (int)tap_scaled(2000), count = 0;
 	struct dirent *e;
 	DIR *d;
 

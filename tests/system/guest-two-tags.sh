@@ -9,6 +9,7 @@
 . "$top_srcdir/tests/system/vm.sh"
 
 requires_root
+requires ldd
 vm_needs || skip_all "$vm_why"
 vm_kernel || skip_all "$vm_why"
 
@@ -67,6 +68,9 @@ first() {
 			"mkdir /$tag/open/d && echo mine >/$tag/open/d/file"
 		good "$tag: read again" sums /$tag/from-guest ../GUEST_SUMS
 	done
+	good "one: a file system mounted in the share" /t/fscheck -m mounted /one /
+	good "one: it has a device of its own" sh -c \
+		'[ "$(stat -c %d /one)" != "$(stat -c %d /one/mounted)" ]'
 	good "no tag three" sh -c '! mount -t virtiofs three /tmp'
 	sync
 	say "first part done"
@@ -130,9 +134,14 @@ for tag in one two; do
 	fill "$tmp/$tag"
 	mkdir -m 777 "$tmp/$tag/open"
 done
+mkdir "$tmp/one/mounted"
+mount -t tmpfs -o size=4m tmpfs "$tmp/one/mounted" || skip_all "cannot mount a tmpfs"
+at_exit "umount -l '$tmp/one/mounted'"
 start_gatewayd "one:$tmp/one" "two:$tmp/two"
 
-vm_initrd "$tmp/initrd" "$tmp/test.sh" || bail "$vm_why"
+# shellcheck disable=SC2046 # no blanks in these paths
+vm_initrd "$tmp/initrd" "$tmp/test.sh" $(vm_with_libraries \
+	"$top_builddir/tests/system/fscheck" /t/fscheck) || bail "$vm_why"
 at_exit vm_stop
 vm_start "$tmp/console" "$tmp/initrd" "one=$(sock one)" "two=$(sock two)"
 vm_wait "VM: first part done" 90 || give_up
@@ -148,7 +157,7 @@ vm_wait "VM: rebooting" 60 || give_up
 vm_wait "VM: script ended" 60 || give_up
 vm_wait_end 30 || give_up
 vm_report
-is "the guest ran every check" "$(wc -l <"$tmp/results")" 21
+is "the guest ran every check" "$(wc -l <"$tmp/results")" 23
 is "host: one: written after the reboot" "$(cat "$tmp/one/after-reboot")" again
 is "host: two: written after the reboot" "$(cat "$tmp/two/after-reboot")" again
 check "the daemon is still there" kill -0 "$GATEWAYD_PID"

@@ -10,9 +10,17 @@ requires_root
 requires_fuse
 requires fio
 
-mkdir "$tmp/share"
-start_gatewayd "fio:$tmp/share"
+mkdir "$tmp/share" "$tmp/direct"
+cat >"$run/conf.d/shares.conf" <<END
+[fio]
+path = $tmp/share
+[direct]
+path = $tmp/direct
+allow_direct_io = yes
+END
+start_gatewayd
 mount_share fio "$tmp/mnt"
+mount_share direct "$tmp/mnt-direct"
 
 # job DIR NAME ARGUMENT...
 job() {
@@ -32,6 +40,15 @@ check "mixed sizes, fsync between" job "$tmp/mnt" mixed \
 	--fsync=64
 check "libaio, depth 16" job "$tmp/mnt" libaio \
 	--ioengine=libaio --iodepth=16 --rw=randwrite --bs=16k --size="$size"
+# O_DIRECT on the mount, and on the host as well.
+for mnt in mnt mnt-direct; do
+	check "$mnt: O_DIRECT, psync" job "$tmp/$mnt" direct \
+		--ioengine=psync --direct=1 --rw=randrw --bsrange=4k-64k \
+		--size="$size"
+	check "$mnt: O_DIRECT, libaio, depth 16" job "$tmp/$mnt" aio \
+		--ioengine=libaio --direct=1 --iodepth=16 --rw=randwrite \
+		--bs=16k --size="$size"
+done
 check "mmap" job "$tmp/mnt" mmap \
 	--ioengine=mmap --rw=randwrite --bs=4k --size="$(scaled 8)m"
 # shellcheck disable=SC2086 # several arguments

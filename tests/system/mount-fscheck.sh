@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=sh
 #
-# fscheck on a mounted share with the defaults, and with other keys; first on
-# the host's own file system, where everything must pass as well.
+# fscheck on a mounted share with the defaults, and with other keys, of several
+# file systems; first on the host's own, where everything must pass as well.
 
 . "${top_srcdir:-.}/tests/functions.sh"
 
 requires_root
 requires_fuse
+requires mkfs.ext4 debugfs
 fscheck=$top_builddir/tests/system/fscheck
 
 mkdir "$tmp/host"
 memory=$(mktemp -d /dev/shm/gatewayd-test-XXXXXX 2>/dev/null) &&
 	at_exit "rm -rf '$memory'" && chmod 755 "$memory"
+
+# Times that the host does not write for a day, unless it must.
+mkdir "$tmp/lazy"
+truncate -s 256M "$tmp/image"
+mkfs.ext4 -q -F -O ^has_journal "$tmp/image"
+mount -o loop,lazytime "$tmp/image" "$tmp/lazy" 2>/dev/null &&
+	at_exit "umount -l '$tmp/lazy'" && lazy=lazy
 
 cat >"$run/conf.d/shares.conf" <<END
 [defaults]
@@ -34,10 +42,12 @@ killpriv_v2 = no
 inline = no
 [memory]
 path = ${memory:-$tmp/plain}
+[lazy]
+path = $tmp/lazy
 END
 mkdir "$tmp/plain" "$tmp/never" "$tmp/always"
 
-# run WORDS DIR [HOST]
+# run WORDS [-w] DIR [HOST]
 run() {
 	words=$1
 	shift
@@ -52,10 +62,38 @@ run() {
 
 run "on the host" "$tmp/host"
 start_gatewayd
-for tag in plain never always ${memory:+memory}; do
+for tag in plain never always ${memory:+memory} ${lazy-}; do
 	mount_share "$tag" "$tmp/mnt-$tag"
 	eval "host=$tmp/$tag"
 	[ "$tag" != memory ] || host=$memory
-	run "on $tag" "$tmp/mnt-$tag" "$host"
+	if [ "$tag" = always ]; then
+		run "on $tag" -w "$tmp/mnt-$tag" "$host"
+	else
+		run "on $tag" "$tmp/mnt-$tag" "$host"
+	fi
 done
+
+# mtime_on_disk FILE: as it is in the image, in seconds.
+mtime_on_disk() {
+	printf '%d\n' "$(debugfs -R "stat $1" "$tmp/image" 2>/dev/null |
+		sed -n 's/.*mtime: \(0x[0-9a-f]*\):.*/\1/p')"
+}
+
+if [ -n "${lazy-}" ]; then
+	file=$tmp/mnt-lazy/file
+	echo text >"$file"
+	touch -d @1000000000 "$file"
+	sync "$file" "$tmp/image"
+	is "lazytime: a time that was set is on the disk" \
+		"$(mtime_on_disk file)" 1000000000
+	printf T | dd of="$file" conv=notrunc status=none
+	now=$(stat -c %Y "$tmp/lazy/file")
+	check "lazytime: writing changes it" test "$now" -gt 1000000000
+	is "lazytime: as is seen" "$(stat -c %Y "$file")" "$now"
+	note "on the disk before fsync: $(mtime_on_disk file)"
+	sync "$file" "$tmp/image"
+	is "lazytime: fsync writes it down" "$(mtime_on_disk file)" "$now"
+else
+	skip "lazytime" "no loop devices"
+fi
 finish

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+#
+# Do the named checks find what they are for?  A copy of the tree gets one
+# fault after the other, a sed command for one file each, and is built; the
+# check named beside it must fail then.  For make check-long.
+
+. "${top_srcdir:-.}/tests/functions.sh"
+
+requires_root
+requires_fuse
+requires make cc
+SCALE=1
+export SCALE
+
+# fault WHERE CHECK FILE SED: which test to run, which of its lines must be
+# "not ok", what to break.  WHERE is a share and arguments of fscheck, or
+# "test" and a program of make check, or "system" and a script.
+faults() {
+	# Directories.
+	fault "plain -o dirs" "directory: seekdir" fuse/dir.c \
+		's/if (lseek(h->fd, (off_t)offset, SEEK_SET) < 0)/if (0)/'
+	fault "plain -o dirs" "directory: what stays is seen once" fuse/dir.c \
+		's/return r->len ? 1 : err;/{ h->at += d->reclen; return 1; }/'
+	fault "plain -o dirs" "directory: each once" fuse/dir.c \
+		's/return r->len ? 1 : err;/{ h->at += d->reclen; return 1; }/'
+	fault "plain -o dirs" "directory: rewinddir" fuse/dir.c \
+		's/if (offset == h->pos && offset)/if (offset == h->pos || !offset)/'
+	fault "system mount-many" "a directory of" fuse/dir.c \
+		's/if (lseek(h->fd, (off_t)offset, SEEK_SET) < 0)/if (0)/'
+	fault "system mount-submounts" "closed: all names" fuse/dir.c \
+		's/if (err == -ENOENT || err == FS_DEFER)/if (err)/'
+	fault "plain -m sub" "mounts: . and .. of the top" fuse/dir.c \
+		's/if (up && fs_node_id/if (0 \&\& fs_node_id/'
+	fault "plain -m sub" "mounts: . and .. of what is mounted" fuse/dir.c \
+		's/return d->ino;/return up ? c->share->root_stx.stx_ino : d->ino;/'
+	# Times.
+	fault "plain -o times" "times: nanoseconds" fuse/attr.c \
+		's/\(mtimensec = \)stx->.*;/\10;/'
+	fault "plain -o times" "times: seconds" fuse/attr.c \
+		's/\.tv_sec = (time_t)in->mtime,/.tv_sec = (time_t)in->atime,/'
+	fault "plain -o times" "times: UTIME_NOW" fuse/attr.c \
+		's/ts\[i\].tv_nsec = UTIME_NOW/ts[i].tv_nsec = UTIME_OMIT/'
+	fault "plain -o times" "times: UTIME_OMIT" fuse/attr.c \
+		's/ts\[i\].tv_nsec = UTIME_OMIT/ts[i].tv_nsec = UTIME_NOW/'
+	fault "plain -o times" "times: chmod changes ctime" fuse/attr.c \
+		's/\(a->ctime = \).*;/\1(uint64_t)stx->stx_mtime.tv_sec;/;s/\(a->ctimensec = \).*;/\1stx->stx_mtime.tv_nsec;/'
+	fault "plain -o times" "times: of a link itself" fuse/attr.c \
+		's/AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0/0) < 0/'
+	fault "system mount-fscheck" "lazytime: fsync writes it down" \
+		fuse/file.c 's/err = fsync(c->fh->fd);/err = 0;/'
+	# Holes and room.
+	fault "plain -o files" "sparse: SEEK_DATA" fuse/data.c \
+		's/(int)in->whence);/SEEK_HOLE);/'
+	fault "plain -o files" "sparse: SEEK_HOLE" fuse/data.c \
+		's/(int)in->whence);/SEEK_DATA);/'
+	fault "plain -o files" "fallocate: keeps it" fuse/data.c \
+		's/fallocate(c->fh->fd, (int)in->mode,/fallocate(c->fh->fd, (int)in->mode \& ~FALLOC_FL_KEEP_SIZE,/'
+	fault "plain -o files" "fallocate: PUNCH_HOLE" fuse/data.c \
+		's/fallocate(c->fh->fd, (int)in->mode,/fallocate(c->fh->fd, (int)in->mode \& ~FALLOC_FL_KEEP_SIZE,/'
+	fault "plain -o files" "fallocate: a hole where" fuse/data.c \
+		's/fallocate(c->fh->fd, (int)in->mode,/fallocate(c->fh->fd, (int)in->mode \& FALLOC_FL_KEEP_SIZE,/'
+	fault "plain -o files" "fallocate: ZERO_RANGE" fuse/data.c \
+		's/fallocate(c->fh->fd, (int)in->mode,/fallocate(c->fh->fd, (int)in->mode \& ~FALLOC_FL_ZERO_RANGE,/'
+	fault "memory -o files" "fallocate: works after one" fuse/data.c \
+		's/(off_t)in->length) < 0 ? -errno : 0;/(off_t)in->length) < 0 ? -ENOSYS : 0;/'
+	# Copies.
+	fault "plain -o files" "copy_file_range: data" fuse/data.c \
+		's/to_off = (loff_t)in->off_out;/to_off = 0;/'
+	fault "plain -m sub" "copy_file_range: into" fuse/data.c \
+		's/\t\t\tn = -errno;/\t\t\tn = errno == EXDEV ? -EIO : -errno;/'
+	# How files are opened.
+	fault "plain -o files" "O_APPEND: where the host's file ends" \
+		fuse/data.c 's/? RWF_APPEND : 0;/? 0 : 0;/'
+	fault "plain -o files" "O_TRUNC" fuse/file.c \
+		's/fd = err ? err : open_node(c, c->node, &flags);/flags \&= ~O_TRUNC; &/'
+	fault "direct -o files" "O_DIRECT: all bytes are right" fuse/data.c \
+		's/n = pwrite(c->fh->fd, buf, size, (off_t)offset);/n = pwrite(c->fh->fd, buf, size, (off_t)offset \& ~4095);/'
+	fault "direct -o files" "O_DIRECT: read" fuse/data.c \
+		's/(off_t)(offset + done));$/(off_t)(offset + done) \& ~4095);/'
+	fault "direct -o files" "O_DIRECT: to the end" fuse/data.c \
+		's/if (done % 512).*/if (1)/;s/n = (ssize_t)fs_iov_write(c->req->out/done = done \& ~511UL; &/'
+	fault "plain -o files" "beyond 4 GiB: data" fuse/data.c \
+		's/^\t\t\t       (off_t)(offset + done), flags);/(off_t)(uint32_t)(offset + done), flags);/'
+	fault "plain -o files" "beyond 2 TiB: read" fuse/data.c \
+		's/(off_t)(offset + done), flags);/(off_t)((offset + done) \& ((1ULL << 41) - 1)), flags);/'
+	fault "plain -o files" "beyond 2 TiB: size" fuse/attr.c \
+		's/\(a->size = \)\(stx.*\);/\1\2 \& ((1ULL << 41) - 1);/'
+	# Names.
+	fault "test test-fuse-names" "RENAME2: NOREPLACE" fuse/name.c \
+		's/rename_to(c, in->newdir, in->flags)/rename_to(c, in->newdir, in->flags \& ~RENAME_NOREPLACE)/'
+	fault "plain -o names" "rename: both have changed" fuse/name.c \
+		's/rename_to(c, in->newdir, in->flags)/rename_to(c, in->newdir, in->flags \& ~RENAME_EXCHANGE)/'
+	fault "plain -o names" "rename: WHITEOUT as on the host" fuse/name.c \
+		's/RENAME_WHITEOUT))/0))/'
+	fault "plain -o names" "rename: WHITEOUT" fuse/name.c \
+		's/rename_to(c, in->newdir, in->flags)/rename_to(c, in->newdir, in->flags \& ~RENAME_WHITEOUT)/'
+	fault "plain -o names" "link: one file of two names" fuse/attr.c \
+		's/\(a->nlink = \).*;/\11;/'
+	fault "plain -o names" "link: of a symbolic link" fuse/name.c \
+		's/if (S_ISDIR(c->node2->type))/if (!S_ISREG(c->node2->type))/'
+	fault "plain -o names" "special: a fifo" fuse/name.c \
+		's/in->mode & (S_IFMT | 07777),/(in->mode \& 07777) | S_IFREG,/'
+	fault "plain -o names" "special: with its number" fuse/name.c \
+		's/decode_dev(in->rdev)) < 0/decode_dev(in->rdev) + 1) < 0/'
+	fault "plain -o names" "special: a large one" fuse/name.c \
+		's/((dev >> 12) & 0xfff00)/0/'
+	fault "test test-fuse-special" "" fuse/file.c \
+		's/if (!S_ISREG(n->type))/if (S_ISDIR(n->type))/'
+	fault "plain -o dirs" "names: of any bytes" fuse/decode.c \
+		"s/memchr(s, '\/', len)/memchr(s, '\/', len) || memchr(s, 0xff, len)/"
+	fault "plain -o others" "attributes: others work after it" fuse/xattr.c \
+		's/err = set_xattr(c, c->fd, name, c->t->out, in->size, (int)in->flags);/& if (err == -EOPNOTSUPP) err = -ENOSYS;/'
+	fault "plain -o others" "ioctl: an unknown one" fuse/ioctl.c \
+		's/-ENOTTY/-EINVAL/'
+	# Nodes.
+	fault "test test-fuse-node" "lookups stay as fast" fuse/node.c \
+		's/^\t*set_gone(sh, n, true);/;/'
+	fault "test test-fuse-node" "and is the same node" fuse/node.c \
+		's/^\treturn find_in(.*hash ^ handle.*/\treturn NULL;/'
+	fault "test test-fuse-node" "behind a guest: lookups stay" fuse/node.c \
+		's/^\t\t\tset_gone(sh, n, true);/\t\t\t;/'
+	fault "test test-fuse-node" "another guest may" fuse/budget.c \
+		's/room \* 3;/room * 4;/'
+	fault "system mount-many" "the daemon has fds left" \
+		fuse/budget.c 's/if (spare(s) > spare(most))/if (0)/;s/return is_fair(share->max_fds.*/return true;/;s/^	       (!b || is_fair.*//;s/return b && atomic_load(&b->nfds) >= b->max_fds;/return false;/'
+}
+
+# ------------------------------------------------------------------
+
+src=$tmp/src build=$tmp/build
+memory=$(mktemp -d /dev/shm/gatewayd-test-XXXXXX) ||
+	skip_all "no directory in memory"
+at_exit "rm -rf '$memory'"
+chmod 755 "$memory"
+mkdir "$src" "$build" "$tmp/plain" "$tmp/mnt"
+for dir in build-aux casefold conf fuse gatewayd man tests vhost; do
+	cp -R "$top_srcdir/$dir" "$src/" || bail "cannot copy the tree"
+done
+cp "$top_srcdir"/* "$src/" 2>/dev/null
+(cd "$build" && "$src/configure" CFLAGS="-O1 -g0" && make -j2 all \
+	tests/system/fscheck tests/system/manynames tests/test-fuse-special \
+	tests/test-fuse-node tests/test-fuse-names) >"$tmp/build.log" 2>&1 ||
+	bail "$(tail -n 20 "$tmp/build.log")"
+GATEWAYD=$build/gatewayd/gatewayd GATEWAYCTL=$build/gatewayd/gatewayctl
+export GATEWAYD GATEWAYCTL
+
+# TAP of the checks of a share, into $tmp/tap.
+on_share() {
+	share=$1
+	shift
+	case $share in
+	memory) host=$memory ;;
+	*) host=$tmp/plain ;;
+	esac
+	mkdir -p "$host"
+	[ "$1" != -m ] || {
+		mkdir -p "$host/sub" &&
+			mount -t tmpfs -o size=8m tmpfs "$host/sub"
+	}
+	cat >"$run/conf.d/shares.conf" <<-END
+	[share]
+	path = $host
+	xattr = yes
+	$([ "$share" != direct ] || printf 'cache = never\nallow_direct_io = yes')
+	END
+	start_gatewayd
+	mount_share share "$tmp/mnt"
+	timeout 120 "$build/tests/system/fscheck" "$@" "$tmp/mnt" "$host" \
+		>"$tmp/tap" 2>&1
+	umount -l "$tmp/mnt"
+	mounts=
+	kill_gatewayd
+	[ "$1" != -m ] || umount -l "$host/sub"
+	rm -rf "${host:?}"/*
+}
+
+run_checks() {
+	# shellcheck disable=SC2086 # words
+	set -- $1
+	case $1 in
+	test) (cd "$build" && timeout 300 "tests/$2") >"$tmp/tap" 2>&1 ;;
+	system)
+		top_srcdir=$src top_builddir=$build timeout 600 sh \
+			"$src/tests/system/$2.sh" >"$tmp/tap" 2>&1
+		;;
+	*) on_share "$@" ;;
+	esac
+}
+
+fault() {
+	# PLANTED is a pattern of checks to try.
+	printf '%s\n' "$1: $2" | grep -q -e "${PLANTED-}" || return
+	cp "$src/$3" "$tmp/good"
+	sed -i "$4" "$src/$3"
+	if cmp -s "$src/$3" "$tmp/good"; then
+		not_ok "$1: $2" "nothing was changed in $3: $4"
+		return
+	fi
+	if ! make -C "$build" all tests/test-fuse-special tests/test-fuse-node \
+		tests/test-fuse-names \
+		>"$tmp/build.log" 2>&1; then
+		not_ok "$1: $2" "$(tail -n 20 "$tmp/build.log")"
+	else
+		run_checks "$1"
+		check "$1: $2" grep -q "^not ok.*$2" "$tmp/tap"
+	fi
+	cp "$tmp/good" "$src/$3"
+}
+
+# What is not broken passes.
+for where in "plain -o times" "plain -o dirs" "direct -o files" \
+	"memory -o files" "plain -o names" "plain -o others" "plain -m sub"; do
+	run_checks "$where"
+	is "without a fault: $where" "$(grep -c '^not ok' "$tmp/tap")" 0 ||
+		note "$(cat "$tmp/tap")"
+done
+faults
+finish

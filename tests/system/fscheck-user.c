@@ -122,6 +122,23 @@ chmod_sgid(void)
 	return chmod("k", 02755);
 }
 
+/* Not executable by its group, sgid says something else, and stays for a
+ * member of it. */
+static void
+sgid_without_exec(void)
+{
+	struct stat st;
+
+	if (chown("k", USER, GROUP) || chmod("k", 06766))
+		perror("k");
+	is_int(as_user(0, truncate_suid), 0, "sgid: a member truncates");
+	stat("k", &st);
+	is_int(st.st_mode & 07777, 02766, "sgid: stays without group exec");
+	is_int(as_user(0, write_suid), 0, "sgid: a member writes");
+	stat("k", &st);
+	is_int(st.st_mode & 07777, 02766, "sgid: stays, too");
+}
+
 static void
 kill_bits(void)
 {
@@ -144,6 +161,7 @@ kill_bits(void)
 		perror("k");
 	stat("k", &st);
 	is_int(st.st_mode & 07777, 0777, "suid: chown takes them");
+	sgid_without_exec();
 	if (chown("k", USER, OTHER))
 		perror("k");
 	is_int(as_user(0, chmod_sgid), 0, "sgid: of a foreign group");

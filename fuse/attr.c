@@ -250,10 +250,18 @@ set_all(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 	return err;
 }
 
+#define CHANGES (FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | TIMES)
+
+/*
+ * Linux changes nothing before a write that will clear suid and sgid bits, and
+ * afterwards asks for size and times only.  What it hears now it must not keep.
+ */
 ssize_t
-fs_op_setattr(struct fs_ctx *c, const void *arg, void *out)
+fs_op_setattr(struct fs_ctx *c, const void *arg, void *reply)
 {
 	const struct fuse_setattr_in *in = arg;
+	struct fuse_attr_out *out = reply;
+	ssize_t n;
 	int fd, err;
 
 	if ((in->valid & FATTR_SIZE) && fs_disk_defers(c, c->node->mount))
@@ -261,7 +269,10 @@ fs_op_setattr(struct fs_ctx *c, const void *arg, void *out)
 	err = find_fd(c, in->valid & FATTR_FH, in->fh, &fd);
 	if (!err)
 		err = set_all(c, in, fd);
-	return err ? err : reply_attr(c, fd, out);
+	n = err ? err : reply_attr(c, fd, out);
+	if (n > 0 && !(in->valid & CHANGES))
+		out->attr_valid = out->attr_valid_nsec = 0;
+	return n;
 }
 
 /* ------------------------------------------------------------------ */

@@ -222,6 +222,9 @@ mount_and_serve(struct mounted *m)
 		goto free_bridge;
 	if (chdir("/") < 0)	/* not to keep our start directory busy */
 		say(m, "chdir: %s", strerror(errno));
+	/* The kernel leaves times of access to the server. */
+	gw_bridge_noatime(m->bridge, m->flags & (MS_NOATIME | MS_RDONLY),
+			  m->flags & (MS_NOATIME | MS_NODIRATIME | MS_RDONLY));
 	err = gw_bridge_start(m->bridge, m->fuse_fd);
 	if (err)
 		say(m, "cannot start: %s", strerror(-err));

@@ -21,6 +21,7 @@ tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
+	tests/system/mount-atime.sh \
 	tests/system/mount-casefold.sh tests/system/mount-ids.sh \
 	tests/system/mount-tar.sh \
 	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \

@@ -320,8 +320,7 @@ fs_op_release(struct fs_ctx *c, const void *arg, void *out)
 	if (fs_mount_defers(c, m) ||
 	    (atomic_load(&h->node->deleted) && fs_disk_defers(c, m)))
 		return FS_DEFER;
-	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
-		fs_locks_release(c, h);
+	fs_locks_release(c, h, in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK);
 	fs_handle_release(h);
 	return 0;
 }

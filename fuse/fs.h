@@ -285,6 +285,7 @@ struct fs_handle {
 	bool dir;
 	_Atomic bool open;		/* not released yet */
 	_Atomic unsigned flocked;	/* 1: shared, 2: alone (lock.c) */
+	_Atomic bool owned;		/* locks were set through it */
 	_Atomic uint64_t group;		/* gid + 1, or 0 (fs_ctx_write) */
 
 	/* Directory stream. */
@@ -515,8 +516,9 @@ ssize_t fs_op_setlk(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_setlkw(struct fs_ctx *c, const void *in, void *out);
 /* A guest's process closed the file of c->fh: its POSIX locks end. */
 void fs_locks_flush(struct fs_ctx *c, uint64_t owner);
-/* The handle is released: its flock ends. */
-void fs_locks_release(struct fs_ctx *c, struct fs_handle *h);
+/* The handle is released: locks through it end, and flocks if the guest says
+ * so. */
+void fs_locks_release(struct fs_ctx *c, struct fs_handle *h, bool flocks);
 void fs_locks_clear(struct fs_session *s);
 void fs_wait_end(struct fs_wait *w);
 

@@ -15,6 +15,7 @@ tests_system_fsops_SOURCES = tests/system/fsops.c tests/system/fsops.h \
 check_PROGRAMS += tests/system/fscheck
 tests_system_fscheck_SOURCES = tests/system/fscheck.c \
 	tests/system/fscheck.h tests/system/fscheck-dir.c \
+	tests/system/fscheck-lock.c \
 	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 

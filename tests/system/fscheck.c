@@ -6,7 +6,7 @@
  * file system it shows that a check asks for the right thing.
  *
  * A check that the file system below cannot pass (it says EOPNOTSUPP) is
- * skipped.  Directories are in fscheck-dir.c.
+ * skipped.  Directories, locks and users have files of their own.
  */
 #include "config.h"
 
@@ -514,6 +514,7 @@ main(int argc, char **argv)
 	inode_flags();
 	statfs_();
 	fscheck_dirs();
+	fscheck_locks();
 	fscheck_users();
 	return tap_done();
 }

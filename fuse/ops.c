@@ -190,10 +190,11 @@ static uint32_t
 caller_group(struct fs_ctx *c, struct fs_handle *h, int fd)
 {
 	uint64_t group = h ? atomic_load(&h->group) : 0;
+	uint32_t gid = fs_ids_group(c);
 	struct stat st;
 
-	if (c->h.gid != FS_ID_NONE)
-		return c->h.gid;
+	if (gid != FS_ID_NONE)
+		return gid;
 	if (!group && fstat(fd, &st) == 0)
 		group = (uint64_t)st.st_gid + 1;
 	if (h)

@@ -310,6 +310,12 @@ const struct conf_key conf_keys[] = {
 	  .def = "no", .reload = CONF_NEXT,
 	  .help = "Shared memory maps of files with cache = never or metadata "
 		  "(guests since Linux 6.6)." },
+	{ .name = "allow_idmap", SHARE, BOOL(conf_share, allow_idmap),
+	  .def = "yes", .reload = CONF_NEXT,
+	  .help = "Guests may mount the share with mapped ids (since Linux 6.12).  "
+		  "Such a guest says who acts only when something is made, so whether "
+		  "a set-gid bit without group execution stays in a file that is "
+		  "changed is decided without knowing the caller's group." },
 	{ .name = "preserve_noatime", SHARE, BOOL(conf_share, preserve_noatime),
 	  .def = "no", .reload = CONF_LIVE,
 	  .help = "A guest's O_NOATIME holds on the host, too." },

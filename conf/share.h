@@ -171,6 +171,7 @@ struct conf_share {
 	bool writeback;
 	bool allow_direct_io;
 	bool allow_mmap;	/* without a cache */
+	bool allow_idmap;
 	bool preserve_noatime;
 	bool announce_submounts;
 	bool crossmnt;

@@ -177,9 +177,9 @@ can_write(const struct fs_handle *h)
 }
 
 /* Truncate through the request's handle, any that can write when Windows
- * names none, or a new one. */
+ * names none, or a new one.  `at` is any fd of the file. */
 static int
-set_size(struct fs_ctx *c, const struct fuse_setattr_in *in)
+set_size(struct fs_ctx *c, const struct fuse_setattr_in *in, int at)
 {
 	bool windows = fs_is_windows(c->s);
 	bool kill = windows || (in->valid & FATTR_KILL_SUIDGID);
@@ -190,7 +190,7 @@ set_size(struct fs_ctx *c, const struct fuse_setattr_in *in)
 		return S_ISDIR(c->node->type) ? -EISDIR : -EINVAL;
 	if (in->size > INT64_MAX)
 		return -EFBIG;
-	err = fs_cred_self(&c->t->cred, kill);
+	err = fs_ctx_write(c, c->fh, at, kill);
 	if (err)
 		return err;
 	if (!h && windows)
@@ -244,16 +244,24 @@ set_all(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 	if (!err && (in->valid & FATTR_MODE))
 		err = set_mode(c, in, fd);
 	if (!err && (in->valid & FATTR_SIZE))
-		err = set_size(c, in);
+		err = set_size(c, in, fd);
 	if (!err && (in->valid & TIMES))
 		err = set_times(in, fd, c->fh && !(c->fh->flags & O_PATH));
 	return err;
 }
 
+#define CHANGES (FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | TIMES)
+
+/*
+ * Linux changes nothing before a write that will clear suid and sgid bits, and
+ * afterwards asks for size and times only.  What it hears now it must not keep.
+ */
 ssize_t
-fs_op_setattr(struct fs_ctx *c, const void *arg, void *out)
+fs_op_setattr(struct fs_ctx *c, const void *arg, void *reply)
 {
 	const struct fuse_setattr_in *in = arg;
+	struct fuse_attr_out *out = reply;
+	ssize_t n;
 	int fd, err;
 
 	if ((in->valid & FATTR_SIZE) && fs_disk_defers(c, c->node->mount))
@@ -261,7 +269,10 @@ fs_op_setattr(struct fs_ctx *c, const void *arg, void *out)
 	err = find_fd(c, in->valid & FATTR_FH, in->fh, &fd);
 	if (!err)
 		err = set_all(c, in, fd);
-	return err ? err : reply_attr(c, fd, out);
+	n = err ? err : reply_attr(c, fd, out);
+	if (n > 0 && !(in->valid & CHANGES))
+		out->attr_valid = out->attr_valid_nsec = 0;
+	return n;
 }
 
 /* ------------------------------------------------------------------ */

@@ -80,6 +80,17 @@ set_euid(uint32_t uid)
 	return syscall(SYS_setresuid, -1, uid, -1) < 0 ? -errno : 0;
 }
 
+/* While we are not switched.  Cannot fail but for a group that our user
+ * namespace does not have, and then the old one stays. */
+static void
+set_fsgid(struct fs_cred *cred, uint32_t gid)
+{
+	if (cred->fsgid == gid)
+		return;
+	syscall(SYS_setfsgid, gid);
+	cred->fsgid = gid;
+}
+
 static bool
 can_switch(const struct caps *caps)
 {
@@ -108,7 +119,7 @@ fs_cred_init(struct fs_cred *cred)
 	cred->privileged = can_switch(&caps);
 	cred->permitted = caps.permitted;
 	cred->self_uid = geteuid();
-	cred->self_gid = getegid();
+	cred->self_gid = cred->fsgid = getegid();
 	if (!cred->privileged)
 		return 0;
 	/* In a user namespace setgroups may be denied; so be it. */
@@ -151,11 +162,25 @@ fs_cred_self(struct fs_cred *cred, bool kill)
 		return 0;
 	if (cred->switched)
 		err = switch_back(cred);
+	if (!kill)
+		set_fsgid(cred, cred->self_gid);
 	if (!err && cred->no_fsetid != kill) {
 		err = set_effective(cred->permitted, own_caps(cred, kill));
 		if (!err)
 			cred->no_fsetid = kill;
 	}
+	return err;
+}
+
+/* The host asks whether we are in the file's group; who must be is the caller.
+ * Its other groups are not known, and sgid is rather cleared than kept. */
+int
+fs_cred_kill(struct fs_cred *cred, uint32_t gid)
+{
+	int err = fs_cred_self(cred, true);
+
+	if (!err && cred->privileged && gid != FS_ID_NONE)
+		set_fsgid(cred, gid);
 	return err;
 }
 

@@ -246,7 +246,8 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 		return -EINVAL;
 	if (is_sync(c->fh) && fs_disk_defers(c, c->fh->node->mount))
 		return FS_DEFER;
-	err = fs_cred_self(&c->t->cred, kills(c, in->write_flags));
+	err = fs_ctx_write(c, c->fh, c->fh->fd,
+			   kills(c, in->write_flags));
 	if (err)
 		return err;
 	if (c->fh->flags & O_DIRECT) {
@@ -278,10 +279,9 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 
 /* The guest leaves suid and sgid bits to us when this was agreed on. */
 static int
-become_killing(struct fs_ctx *c)
+become_killing(struct fs_ctx *c, struct fs_handle *h)
 {
-	return fs_cred_self(&c->t->cred,
-			    fs_is_windows(c->s) ||
+	return fs_ctx_write(c, h, h->fd, fs_is_windows(c->s) ||
 			    fs_session_has(c->s, FUSE_HANDLE_KILLPRIV_V2));
 }
 
@@ -304,7 +304,7 @@ fs_op_fallocate(struct fs_ctx *c, const void *arg, void *out)
 		return -EINVAL;
 	if (takes_long(c, c->fh, in->length))
 		return FS_DEFER;
-	err = become_killing(c);
+	err = become_killing(c, c->fh);
 	if (err)
 		return err;
 	do {
@@ -354,7 +354,7 @@ copy(struct fs_ctx *c, const struct fuse_copy_file_range_in *in, uint64_t len)
 		n = FS_DEFER;
 	} else if (!to->dir && !(to->flags & O_PATH) &&
 		   fs_node_id(to->node) == in->nodeid_out) {
-		err = become_killing(c);
+		err = become_killing(c, to);
 		n = err ? err : copy_file_range(c->fh->fd, &from_off, to->fd,
 						&to_off, len,
 						(unsigned)in->flags);

@@ -43,20 +43,31 @@ struct reply {
 	struct timespec start;
 };
 
-ssize_t
-fs_op_opendir(struct fs_ctx *c, const void *in, void *reply)
+/* The other flags say nothing but O_DIRECTORY, in the guest's numbers. */
+static int
+open_dir(struct fs_ctx *c, struct fs_node *n, uint32_t asked)
 {
+	int flags = O_RDONLY | O_DIRECTORY, fd = -EPERM;
+
+	if (c->share->set->preserve_noatime && (asked & O_NOATIME))
+		fd = fs_node_open(c, n, flags | O_NOATIME);
+	/* The guest has checked who may ask for it. */
+	return fd == -EPERM ? fs_node_open(c, n, flags) : fd;
+}
+
+ssize_t
+fs_op_opendir(struct fs_ctx *c, const void *arg, void *reply)
+{
+	const struct fuse_open_in *in = arg;
 	struct fuse_open_out *out = reply;
 	struct fs_node *n = c->node;
 	struct fs_handle *h;
 	int fd, err;
 
-	/* The flags say nothing but O_DIRECTORY, in the guest's numbers. */
-	(void)in;
 	err = fs_handle_new(c->s, &h);
 	if (err)
 		return err;
-	fd = fs_node_open(c, n, O_RDONLY | O_DIRECTORY);
+	fd = open_dir(c, n, in->flags);
 	if (fd < 0) {
 		fs_handle_cancel(h);
 		return fd;

@@ -112,6 +112,21 @@ open_node(struct fs_ctx *c, struct fs_node *n, int *flags)
 	return fd;
 }
 
+static int
+become_truncating(struct fs_ctx *c, const struct fuse_open_in *in)
+{
+	bool kill = fs_is_windows(c->s) ||
+		    (in->open_flags & FUSE_OPEN_KILL_SUIDGID);
+	int fd = -1, err = kill ? fs_node_pin(c, c->node, &fd) : 0;
+
+	if (err)
+		return err;
+	err = fs_ctx_write(c, NULL, fd, kill);
+	if (kill)
+		fs_node_unpin(c->node);
+	return err;
+}
+
 ssize_t
 fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 {
@@ -127,9 +142,7 @@ fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 	if (err)
 		return err;
 	if (flags & O_TRUNC)
-		err = fs_cred_self(&c->t->cred,
-				   fs_is_windows(c->s) ||
-				   (in->open_flags & FUSE_OPEN_KILL_SUIDGID));
+		err = become_truncating(c, in);
 	fd = err ? err : open_node(c, c->node, &flags);
 	if (fd < 0) {
 		fs_handle_cancel(h);
@@ -307,8 +320,7 @@ fs_op_release(struct fs_ctx *c, const void *arg, void *out)
 	if (fs_mount_defers(c, m) ||
 	    (atomic_load(&h->node->deleted) && fs_disk_defers(c, m)))
 		return FS_DEFER;
-	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
-		fs_locks_release(c, h);
+	fs_locks_release(c, h, in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK);
 	fs_handle_release(h);
 	return 0;
 }

@@ -307,6 +307,8 @@ struct fs_handle {
 	bool dir;
 	_Atomic bool open;		/* not released yet */
 	_Atomic unsigned flocked;	/* 1: shared, 2: alone (lock.c) */
+	_Atomic bool owned;		/* locks were set through it */
+	_Atomic uint64_t group;		/* gid + 1, or 0 (fs_ctx_write) */
 
 	/* Directory stream. */
 	pthread_mutex_t stream;
@@ -343,6 +345,7 @@ struct fs_cred {
 	uint32_t mask;		/* it, then */
 	bool switched;		/* not ourselves now */
 	bool no_fsetid;		/* CAP_FSETID is dropped */
+	uint32_t fsgid;		/* while not switched */
 	uint32_t uid, gid;	/* while switched */
 	uint32_t ngroups, groups[FS_GROUPS_MAX];
 	uint32_t self_uid, self_gid;
@@ -358,6 +361,9 @@ bool fs_cred_can_switch(void);
 void fs_cred_umask(struct fs_cred *cred, uint32_t mask);
 /* Become ourselves; with `kill`, writes clear suid and sgid bits. */
 int fs_cred_self(struct fs_cred *cred, bool kill);
+/* The same with `kill`, for a caller of this group: sgid stays on a file of
+ * that group which the group may not execute, as if the caller wrote. */
+int fs_cred_kill(struct fs_cred *cred, uint32_t gid);
 /* Become the caller of a request. */
 int fs_cred_caller(struct fs_cred *cred, uint32_t uid, uint32_t gid,
 		   uint32_t ngroups, const uint32_t *groups);
@@ -445,6 +451,9 @@ int fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir);
 
 /* Act as whom the row of the request names. */
 int fs_ctx_become(struct fs_ctx *c);
+/* Act as ourselves on what is open as `fd`, of h unless that is NULL; with
+ * `kill`, writing clears suid and sgid bits as if the caller wrote. */
+int fs_ctx_write(struct fs_ctx *c, struct fs_handle *h, int fd, bool kill);
 
 /* Would work on this mount hold up a thread that must not wait? */
 bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);
@@ -529,8 +538,9 @@ ssize_t fs_op_setlk(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_setlkw(struct fs_ctx *c, const void *in, void *out);
 /* A guest's process closed the file of c->fh: its POSIX locks end. */
 void fs_locks_flush(struct fs_ctx *c, uint64_t owner);
-/* The handle is released: its flock ends. */
-void fs_locks_release(struct fs_ctx *c, struct fs_handle *h);
+/* The handle is released: locks through it end, and flocks if the guest says
+ * so. */
+void fs_locks_release(struct fs_ctx *c, struct fs_handle *h, bool flocks);
 void fs_locks_clear(struct fs_session *s);
 void fs_wait_end(struct fs_wait *w);
 

@@ -325,6 +325,16 @@ fs_ids_become(struct fs_ctx *c)
 	return fs_cred_caller(cred, uid, gid, n, groups);
 }
 
+uint32_t
+fs_ids_group(const struct fs_ctx *c)
+{
+	uint32_t gid = c->h.gid;
+
+	if (c->share->ids && gid != FS_ID_NONE && to_host(c, GROUPS, gid, &gid))
+		return FS_ID_NONE;
+	return gid;
+}
+
 int
 fs_ids_set_owner(struct fs_ctx *c, int fd, const struct fuse_setattr_in *in)
 {

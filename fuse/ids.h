@@ -11,6 +11,9 @@ void fs_ids_free(struct fs_ids *ids);
 /* Act as the caller of the request.  -EPERM: its ids are forbidden,
  * -EOVERFLOW: the host cannot have them. */
 int fs_ids_become(struct fs_ctx *c);
+/* The host's number of the caller's group; FS_ID_NONE: nobody knows, or the
+ * host cannot have it. */
+uint32_t fs_ids_group(const struct fs_ctx *c);
 /* Give what `fd` is the owner that SETATTR names; errors as above. */
 int fs_ids_set_owner(struct fs_ctx *c, int fd,
 		     const struct fuse_setattr_in *in);

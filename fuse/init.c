@@ -70,6 +70,12 @@ direct_mmap(const struct fs_share *share)
 }
 
 static bool
+idmap(const struct fs_share *share)
+{
+	return share->set->allow_idmap;
+}
+
+static bool
 submounts(const struct fs_share *share)
 {
 	return share->set->announce_submounts;
@@ -122,7 +128,7 @@ static const struct {
 	{ FUSE_CREATE_SUPP_GROUP,	always },
 	{ FUSE_DIRECT_IO_ALLOW_MMAP,	direct_mmap },
 	{ FUSE_NO_EXPORT_SUPPORT,	always },
-	{ FUSE_ALLOW_IDMAP,		always },
+	{ FUSE_ALLOW_IDMAP,		idmap },
 };
 /* clang-format on */
 

@@ -5,8 +5,11 @@
  * A guest names the owner of a POSIX lock.  Each owner of locks on an inode
  * has a file description of its own on the host, whose OFD locks are the
  * owner's; so the host's kernel tells them all apart, those of its own
- * processes too, and closing the fd ends them.  flock(2) locks belong to the
- * guest's file descriptions, that is to our handles.
+ * processes too, and closing the fd ends them.  A process's locks end with the
+ * first FLUSH that names it.  The guest's own OFD locks look the same but for
+ * that: Linux does not say when they end, so they do when the handle they were
+ * set through is released.  flock(2) locks belong to the guest's file
+ * descriptions, that is to our handles.
  *
  * SETLKW holds no thread while it waits.  It stands in its share's list of
  * waits and the request is parked: it is served again when a lock of that
@@ -36,6 +39,7 @@ struct fs_owner {		/* of locks on one inode */
 	struct fs_session *session;
 	struct fs_node *node;		/* with a reference */
 	uint64_t id;			/* as the guest numbers it */
+	uint64_t fh;			/* handle it first locked through */
 	_Atomic uint32_t pid;		/* as the guest numbers it */
 	int fd;
 	unsigned refs;			/* one for the bucket */
@@ -322,8 +326,10 @@ owner_make(struct fs_ctx *c, const struct fuse_lk_in *in, struct fs_owner **out)
 	o->session = c->s;
 	o->node = n;
 	o->id = in->owner;
+	o->fh = fs_slot_id(&c->fh->slot);
 	o->fd = fd;
 	o->refs = 1;
+	atomic_store(&c->fh->owned, true);
 	pthread_mutex_lock(&share->locks_lock);
 	old = find_owner(c->s, n, in->owner);
 	if (!old) {
@@ -350,8 +356,9 @@ fs_locks_flush(struct fs_ctx *c, uint64_t id)
 	owner_put(o);
 }
 
-void
-fs_locks_clear(struct fs_session *s)
+/* End the session's owners that lock through a handle, or with 0 all. */
+static void
+end_owners(struct fs_session *s, uint64_t fh)
 {
 	unsigned n = atomic_load(&s->nowners) ? FS_OWNER_BUCKETS : 0;
 
@@ -361,7 +368,7 @@ fs_locks_clear(struct fs_session *s)
 		do {
 			pthread_mutex_lock(&s->share->locks_lock);
 			o = s->share->owners[i];
-			while (o && o->session != s)
+			while (o && (o->session != s || (fh && o->fh != fh)))
 				o = o->next;
 			if (o)
 				o->refs++;
@@ -372,15 +379,23 @@ fs_locks_clear(struct fs_session *s)
 			}
 		} while (o);
 	}
+}
+
+void
+fs_locks_clear(struct fs_session *s)
+{
+	end_owners(s, 0);
 	/* Of handles that were closed, flocks have ended, too. */
 	if (atomic_load(&s->share->nwaits))
 		cancel(s, true);
 }
 
 void
-fs_locks_release(struct fs_ctx *c, struct fs_handle *h)
+fs_locks_release(struct fs_ctx *c, struct fs_handle *h, bool flocks)
 {
-	if (atomic_exchange(&h->flocked, 0) && flock(h->fd, LOCK_UN) == 0)
+	if (atomic_load(&h->owned))
+		end_owners(c->s, fs_slot_id(&h->slot));
+	if (flocks && atomic_exchange(&h->flocked, 0) && flock(h->fd, LOCK_UN) == 0)
 		wake_inode(c->share, h->node);
 }
 

@@ -183,6 +183,33 @@ fs_ctx_become(struct fs_ctx *c)
 	return c->op->flags & FS_ANY_ID ? 0 : fs_cred_self(cred, false);
 }
 
+/* The group of a caller.  Where the guest does not name it (ALLOW_IDMAP) it is
+ * taken for that of the file, as when Linux clears the bits itself; a handle
+ * looks for that once. */
+static uint32_t
+caller_group(struct fs_ctx *c, struct fs_handle *h, int fd)
+{
+	uint64_t group = h ? atomic_load(&h->group) : 0;
+	uint32_t gid = fs_ids_group(c);
+	struct stat st;
+
+	if (gid != FS_ID_NONE)
+		return gid;
+	if (!group && fstat(fd, &st) == 0)
+		group = (uint64_t)st.st_gid + 1;
+	if (h)
+		atomic_store(&h->group, group);
+	return (uint32_t)(group - 1);
+}
+
+int
+fs_ctx_write(struct fs_ctx *c, struct fs_handle *h, int fd, bool kill)
+{
+	if (!kill)
+		return fs_cred_self(&c->t->cred, false);
+	return fs_cred_kill(&c->t->cred, caller_group(c, h, fd));
+}
+
 /* ------------------------------------------------------------------ */
 /* Dispatch. */
 

@@ -47,6 +47,7 @@ struct gw_bridge {
 	int fuse_fd;
 	int stop_fd;		/* eventfd: every pump is to look at `stop` */
 	int event_fd;
+	bool noatime, nodiratime;	/* what is opened leaves no time */
 	unsigned npumps;
 	struct pump *pumps;
 	struct slot_pool pool;
@@ -201,12 +202,15 @@ forward(struct pump *p, struct slot *s, size_t len)
 	if (!slot_prepare(s, len)) {
 		answer_error(b, s->unique, -EINVAL);
 		slot_put(&b->pool, s);
-	} else if (s->opcode == FUSE_INTERRUPT ||
-		   s->opcode == FUSE_NOTIFY_REPLY) {
-		slot_put(&b->pool, s);		/* virtio-fs has neither */
-	} else if (submit(p, s, len) < 0) {
-		break_off(b, "cannot reach the device's queue");
+		return;
 	}
+	if (s->opcode == FUSE_INTERRUPT || s->opcode == FUSE_NOTIFY_REPLY) {
+		slot_put(&b->pool, s);		/* virtio-fs has neither */
+		return;
+	}
+	slot_noatime(s, b->noatime, b->nodiratime);
+	if (submit(p, s, len) < 0)
+		break_off(b, "cannot reach the device's queue");
 }
 
 /* Read requests while there are some and slots for them. */
@@ -410,6 +414,13 @@ pump_watch(struct pump *p)
 		err = watch_fd(p->epoll, vh_front_fd(b->front),
 			       EPOLLIN | EPOLLRDHUP);
 	return err;
+}
+
+void
+gw_bridge_noatime(struct gw_bridge *b, bool files, bool dirs)
+{
+	b->noatime = files;
+	b->nodiratime = dirs;
 }
 
 int

@@ -6,6 +6,8 @@
 #ifndef GATEWAYD_BRIDGE_H
 #define GATEWAYD_BRIDGE_H
 
+#include <stdbool.h>
+
 enum gw_bridge_state {
 	GW_BRIDGE_STARTING,	/* INIT is not answered yet */
 	GW_BRIDGE_SERVING,
@@ -24,6 +26,8 @@ int gw_bridge_new(const char *socket, unsigned nqueues,
 
 /* Begin to serve `fuse_fd` (borrowed until gw_bridge_free; non-blocking). */
 int gw_bridge_start(struct gw_bridge *b, int fuse_fd);
+/* Before the start: opening files, or directories, asks with O_NOATIME. */
+void gw_bridge_noatime(struct gw_bridge *b, bool files, bool dirs);
 
 /* Readable after the state changed; the caller reads the eventfd empty. */
 int gw_bridge_event_fd(const struct gw_bridge *b);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* gatewayctl mount: its arguments; mount.c does it. */
+/*
+ * gatewayctl mount: its arguments, and those of a helper of mount(8); mount.c
+ * does it.
+ */
 #include "config.h"
 
 #include "gatewayd/gatewayctl.h"
@@ -16,7 +19,7 @@ static const char mount_usage[] =
 	"       gatewayctl mount [...] --socket PATH DIR\n"
 	"\n"
 	"  -f            stay in the foreground; a signal unmounts\n"
-	"  -o OPTIONS    ro, nosuid, nodev, noexec, noatime; suid, dev, ...\n"
+	"  -o OPTIONS    as mount(8)'s: ro, nosuid, noexec; suid, dev, ...\n"
 	"  --queues N    use up to N request queues, each with a thread\n"
 	"  --socket PATH any vhost-user-fs socket, instead of a tag\n"
 	"\n"
@@ -86,10 +89,29 @@ parse_mount(int argc, char **argv, struct gw_mount_settings *set, bool *help)
 	return DONE;
 }
 
+/* Look for the share's socket, if it is not known, and mount it. */
+static int
+do_mount(struct ctl *ctl, struct gw_mount_settings *set)
+{
+	char path[4096];
+	int err;
+
+	if (!set->socket) {
+		err = find_socket(ctl, set->name, path, sizeof(path));
+		if (err)
+			return err;
+		set->socket = path;
+	}
+	gw_client_fini(&ctl->client);
+	err = gw_mount(set);
+	if (err == -EACCES || err == -EPERM)
+		return NO_PERMISSION;
+	return err ? FAILED : DONE;
+}
+
 VERB(mount)
 {
 	struct gw_mount_settings set = { .nqueues = 1 };
-	char path[4096];
 	bool help = false;
 	int err;
 
@@ -102,16 +124,49 @@ VERB(mount)
 		fputs(mount_usage, stdout);
 		return DONE;
 	}
-	if (!set.socket) {
-		err = find_socket(ctl, set.name, path, sizeof(path));
-		if (err)
-			return err;
-		set.socket = path;
-	}
-	gw_client_fini(&ctl->client);
-	err = gw_mount(&set);
-	if (err == -EACCES || err == -EPERM)
-		return NO_PERMISSION;
-	return err ? FAILED : DONE;
+	return do_mount(ctl, &set);
 }
 
+/* ------------------------------------------------------------------ */
+/* mount.fuse.gatewayd TAG|SOCKET DIR [-sfnv] [-o OPTIONS] [-t TYPE], with the
+ * exit status that mount(8) expects of its helpers. */
+
+enum { HELPER_USAGE = 1, HELPER_FAILED = 32 };
+
+bool
+is_mount_helper(const char *argv0)
+{
+	const char *base = argv0 ? strrchr(argv0, '/') : NULL;
+
+	base = base ? base + 1 : argv0;
+	return base && !strncmp(base, "mount.", 6);
+}
+
+int
+run_mount_helper(struct ctl *ctl, int argc, char **argv)
+{
+	struct gw_mount_settings set = { .nqueues = 1 };
+	bool fake = false;
+	int ch;
+
+	while ((ch = getopt(argc, argv, "sfnvo:t:")) >= 0) {
+		if (ch == '?')
+			return HELPER_USAGE;
+		if (ch == 'o')
+			set.options = optarg;
+		if (ch == 'f')
+			fake = true;
+	}
+	if (argc - optind != 2) {
+		fprintf(stderr, "usage: %s TAG|SOCKET DIR [-o OPTIONS]\n",
+			argv[0]);
+		return HELPER_USAGE;
+	}
+	set.name = argv[optind];
+	set.dir = argv[optind + 1];
+	if (set.name[0] == '/')
+		set.socket = set.name;
+	if (fake)
+		return DONE;
+	return do_mount(ctl, &set) == DONE ? DONE : HELPER_FAILED;
+}

@@ -136,6 +136,23 @@ run_verb(struct ctl *ctl, int argc, char **argv)
 	return USAGE;
 }
 
+/* The control socket's path, or the usual one. */
+static int
+set_path(struct ctl *ctl, const char *path)
+{
+	int err = 0;
+
+	if (!path)
+		err = gw_client_path(ctl->path, sizeof(ctl->path));
+	else if (strlen(path) < sizeof(ctl->path))
+		strcpy(ctl->path, path);
+	else
+		err = -ENAMETOOLONG;
+	if (err)
+		fprintf(stderr, "gatewayctl: the socket's path is too long\n");
+	return err ? USAGE : DONE;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -143,6 +160,10 @@ main(int argc, char **argv)
 	const char *path = NULL;
 	int ch, status;
 
+	if (is_mount_helper(argv[0])) {
+		status = set_path(&ctl, NULL);
+		return status ? status : run_mount_helper(&ctl, argc, argv);
+	}
 	while ((ch = getopt(argc, argv, "+s:Vh")) >= 0) {
 		switch (ch) {
 		case 's':
@@ -163,17 +184,9 @@ main(int argc, char **argv)
 		usage(stderr);
 		return USAGE;
 	}
-	status = 0;
-	if (!path)
-		status = gw_client_path(ctl.path, sizeof(ctl.path));
-	else if (strlen(path) < sizeof(ctl.path))
-		strcpy(ctl.path, path);
-	else
-		status = -ENAMETOOLONG;
-	if (status) {
-		fprintf(stderr, "gatewayctl: the socket's path is too long\n");
-		return USAGE;
-	}
+	status = set_path(&ctl, path);
+	if (status)
+		return status;
 	status = run_verb(&ctl, argc - optind, argv + optind);
 	gw_client_fini(&ctl.client);
 	return status;

@@ -6,6 +6,8 @@
 #ifndef GATEWAYD_GATEWAYCTL_H
 #define GATEWAYD_GATEWAYCTL_H
 
+#include <stdbool.h>
+
 #include "gatewayd/ctlclient.h"
 
 enum {
@@ -58,5 +60,9 @@ VERB(libvirt_xml);	/* ctlguest.c */
 VERB(qemu_args);
 VERB(guest_cmds);
 VERB(mount);		/* ctlmount.c */
+
+/* ctlmount.c.  Were we started by mount(8), as mount.fuse.gatewayd? */
+bool is_mount_helper(const char *argv0);
+int run_mount_helper(struct ctl *ctl, int argc, char **argv);
 
 #endif

@@ -9,6 +9,7 @@
 #include "gatewayd/mount.h"
 
 #include "gatewayd/bridge.h"
+#include "gatewayd/mountopt.h"
 #include "gatewayd/slot.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@
 struct mounted {
 	const struct gw_mount_settings *set;
 	char *dir;		/* absolute */
+	unsigned long flags;	/* of mount(2) */
 	struct gw_bridge *bridge;
 	int fuse_fd;
 	int signal_fd;
@@ -51,77 +53,14 @@ say(const struct mounted *m, const char *fmt, ...)
 }
 
 /* ------------------------------------------------------------------ */
-/* Options. */
-
-/* clang-format off */
-static const struct {
-	const char *word;
-	unsigned long on, off;
-} options[] = {
-	{ "defaults",	0,		0 },
-	{ "ro",		MS_RDONLY,	0 },
-	{ "rw",		0,		MS_RDONLY },
-	{ "nosuid",	MS_NOSUID,	0 },
-	{ "suid",	0,		MS_NOSUID },
-	{ "nodev",	MS_NODEV,	0 },
-	{ "dev",	0,		MS_NODEV },
-	{ "noexec",	MS_NOEXEC,	0 },
-	{ "exec",	0,		MS_NOEXEC },
-	{ "noatime",	MS_NOATIME,	0 },
-	{ "atime",	0,		MS_NOATIME },
-	{ "dirsync",	MS_DIRSYNC,	0 },
-	{ "sync",	MS_SYNCHRONOUS,	0 },
-	{ "async",	0,		MS_SYNCHRONOUS },
-};
-/* clang-format on */
-
-#define NOPTIONS (sizeof(options) / sizeof(options[0]))
-
-static int
-apply_option(const struct mounted *m, const char *word, size_t len,
-	     unsigned long *flags)
-{
-	for (size_t i = 0; i < NOPTIONS; i++) {
-		if (strlen(options[i].word) != len ||
-		    strncmp(options[i].word, word, len))
-			continue;
-		*flags = (*flags & ~options[i].off) | options[i].on;
-		return 0;
-	}
-	say(m, "no mount option \"%.*s\"", (int)len, word);
-	return -EINVAL;
-}
-
-static int
-mount_flags(const struct mounted *m, unsigned long *flags)
-{
-	const char *words = m->set->options;
-
-	*flags = MS_NOSUID | MS_NODEV;
-	while (words && *words) {
-		size_t len = strcspn(words, ",");
-		int err = len ? apply_option(m, words, len, flags) : 0;
-
-		if (err)
-			return err;
-		words += len;
-		words += *words == ',';
-	}
-	return 0;
-}
-
-/* ------------------------------------------------------------------ */
 /* Mounting. */
 
 static int
 mount_fuse(struct mounted *m)
 {
-	unsigned long flags;
 	char data[160];
-	int err = mount_flags(m, &flags);
+	int err;
 
-	if (err)
-		return err;
 	m->fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (m->fuse_fd < 0) {
 		err = -errno;
@@ -134,7 +73,7 @@ mount_fuse(struct mounted *m)
 		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,"
 		 "default_permissions,max_read=%u", m->fuse_fd,
 		 SLOT_DATA_MAX);
-	if (mount(m->set->name, m->dir, "fuse.gatewayd", flags, data) < 0) {
+	if (mount(m->set->name, m->dir, "fuse.gatewayd", m->flags, data) < 0) {
 		err = -errno;
 		say(m, "cannot mount: %s%s", strerror(-err),
 		    err == -EPERM ? " (mount needs root)" : "");
@@ -283,6 +222,9 @@ mount_and_serve(struct mounted *m)
 		goto free_bridge;
 	if (chdir("/") < 0)	/* not to keep our start directory busy */
 		say(m, "chdir: %s", strerror(errno));
+	/* The kernel leaves times of access to the server. */
+	gw_bridge_noatime(m->bridge, m->flags & (MS_NOATIME | MS_RDONLY),
+			  m->flags & (MS_NOATIME | MS_NODIRATIME | MS_RDONLY));
 	err = gw_bridge_start(m->bridge, m->fuse_fd);
 	if (err)
 		say(m, "cannot start: %s", strerror(-err));
@@ -316,13 +258,34 @@ wait_for_child(int fd)
 	return n == sizeof(err) ? err : -EIO;
 }
 
+/* A mount that is there already gets other flags; its client goes on. */
+static int
+remount(const struct mounted *m)
+{
+	int err = 0;
+
+	if (mount(NULL, m->set->dir, NULL, m->flags, NULL) < 0)
+		err = -errno;
+	if (err)
+		say(m, "cannot remount: %s", strerror(-err));
+	return err;
+}
+
 int
 gw_mount(const struct gw_mount_settings *set)
 {
 	struct mounted m = { .set = set, .parent = -1 };
+	const char *bad;
 	int fds[2], err;
+	size_t len;
 	pid_t pid;
 
+	if (gw_mount_flags(set->options, &m.flags, &bad, &len)) {
+		say(&m, "no mount option \"%.*s\"", (int)len, bad);
+		return -EINVAL;
+	}
+	if (m.flags & MS_REMOUNT)
+		return remount(&m);
 	if (set->foreground)
 		return mount_and_serve(&m);
 	if (pipe2(fds, O_CLOEXEC) < 0)

@@ -8,6 +8,7 @@
 #include "gatewayd/slot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 /* What cannot work when /dev/fuse is not the device's own: it hands fds to the
@@ -137,6 +138,24 @@ slot_prepare(struct slot *s, size_t len)
 	if (ih->opcode == FUSE_INIT)
 		limit_init(ih, len);
 	return true;
+}
+
+void
+slot_noatime(struct slot *s, bool files, bool dirs)
+{
+	/* All of them begin with the flags. */
+	struct fuse_open_in *in = (struct fuse_open_in *)(slot_in(s) + 1);
+
+	switch (s->opcode) {
+	case FUSE_OPEN:
+	case FUSE_CREATE:
+	case FUSE_TMPFILE:
+		in->flags |= files ? O_NOATIME : 0;
+		break;
+	case FUSE_OPENDIR:
+		in->flags |= dirs ? O_NOATIME : 0;
+		break;
+	}
 }
 
 void

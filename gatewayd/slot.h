@@ -69,6 +69,10 @@ bool slot_is_answered(uint32_t opcode);
  */
 bool slot_prepare(struct slot *s, size_t len);
 
+/* A prepared request that opens a file, or a directory, is not to leave a time
+ * of access behind. */
+void slot_noatime(struct slot *s, bool files, bool dirs);
+
 /* The answer's header, checked; EIO in it when the device made none. */
 void slot_answer(const struct slot *s, struct fuse_out_header *oh);
 

@@ -41,6 +41,7 @@ defaults(struct conf_share *set, char *path)
 		.max_open_files = 1024,
 		.lock_wait_us = 10000000,
 		.announce_submounts = true,
+		.allow_idmap = true,
 		.crossmnt = true,
 		.forced_uid = UINT32_MAX,
 		.forced_gid = UINT32_MAX,

@@ -15,7 +15,8 @@ tests_system_fsops_SOURCES = tests/system/fsops.c tests/system/fsops.h \
 check_PROGRAMS += tests/system/fscheck
 tests_system_fscheck_SOURCES = tests/system/fscheck.c tests/system/fscheck.h \
 	tests/system/fscheck-dir.c tests/system/fscheck-file.c \
-	tests/system/fscheck-mount.c tests/system/fscheck-user.c
+	tests/system/fscheck-mount.c tests/system/fscheck-lock.c \
+	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 check_PROGRAMS += tests/system/fsbytes
 tests_system_fsbytes_SOURCES = tests/system/fsbytes.c
@@ -33,10 +34,10 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-databases.sh tests/system/mount-inodes.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
-	tests/system/mount-casefold.sh tests/system/mount-ids.sh \
-	tests/system/mount-tar.sh tests/system/mount-reload.sh \
-	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
-	tests/system/systemd.sh
+	tests/system/mount-atime.sh tests/system/mount-casefold.sh \
+	tests/system/mount-ids.sh tests/system/mount-tar.sh \
+	tests/system/mount-reload.sh tests/system/guest-two-tags.sh \
+	tests/system/guest-inode-identity.sh tests/system/systemd.sh
 # Only in check-long: they take minutes whatever SCALE says.
 LONG_TESTS = tests/system/planted.sh
 EXTRA_DIST += $(SYSTEM_TESTS) $(LONG_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh

@@ -211,6 +211,58 @@ test_kill(void)
 	fc_free(c);
 }
 
+/* Not executable by its group, sgid is left to who is of the group. */
+static void
+test_kill_sgid(void)
+{
+	static const struct {
+		uint32_t caller, group;
+		mode_t mode;
+		const char *words;
+	} cases[] = {
+		{ 777, 777, 02744, "sgid without x: a member keeps it" },
+		{ 778, 777, 0744, "sgid without x: another does not" },
+		{ 778, 0, 0744, "sgid without x: nor are we members" },
+		{ UINT32_MAX, 777, 02744, "sgid without x: or who knows" },
+	};
+	struct fc *c = fc_new(NULL);
+	struct fuse_setattr_in set = { .valid = FATTR_SIZE |
+						FATTR_KILL_SUIDGID };
+	struct fuse_open_in trunc = {
+		.flags = O_RDWR | O_TRUNC,
+		.open_flags = FUSE_OPEN_KILL_SUIDGID,
+	};
+	uint64_t id, fh;
+
+	fc_open_share(c);
+	fc_init(c, 38, FC_ALL_FLAGS);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (int how = 0; how < 3; how++) {
+			fs_thread_relax(c->thread);
+			c->gid = 0;
+			unlinkat(c->fd, "f", 0);
+			id = (uint64_t)fc_create(c, 1, "f", O_RDWR, 0600, &fh);
+			fs_thread_relax(c->thread);
+			fchownat(c->fd, "f", 0, cases[i].group, 0);
+			fchmodat(c->fd, "f", 06744, 0);
+			c->gid = cases[i].caller;
+			if (how == 0)
+				fc_write(c, id, fh, 0, "x", 1,
+					 FUSE_WRITE_KILL_SUIDGID);
+			else if (how == 1)
+				fc_setattr(c, id, &set, NULL);
+			else
+				fc_call(c, FUSE_OPEN, id, &trunc,
+					sizeof(trunc), NULL, NULL);
+			fc_stat(c, "f", &st);
+			is_int(st.st_mode & 07777, cases[i].mode, "%s (%s)",
+			       cases[i].words, how == 0 ? "write" :
+			       how == 1 ? "truncate" : "open");
+		}
+	}
+	fc_free(c);
+}
+
 /* The process has a umask; guests' files do not know it. */
 static void
 test_umask(void)
@@ -240,5 +292,6 @@ main(void)
 	test_mixed();
 	test_extensions();
 	test_kill();
+	test_kill_sgid();
 	return tap_done();
 }

@@ -185,6 +185,27 @@ test_groups(struct fc *c)
 	ok(!(st.st_mode & S_ISGID), "who is no member loses the bit");
 }
 
+/* So it does when a file is changed that the group may not execute. */
+static void
+test_kill(struct fc *c)
+{
+	struct fuse_setattr_in in = { .valid = FATTR_SIZE |
+					       FATTR_KILL_SUIDGID };
+	uint64_t id = (uint64_t)fc_lookup(c, 1, "f");
+
+	fs_thread_relax(c->thread);
+	fchownat(c->fd, "f", 0, 5007, 0);
+	fchmodat(c->fd, "f", 02744, 0);
+	c->gid = 1007;
+	fc_setattr(c, id, &in, NULL);
+	fc_stat(c, "f", &st);
+	is_int(st.st_mode & 07777, 02744, "a member truncates");
+	c->gid = 1006;
+	fc_setattr(c, id, &in, NULL);
+	fc_stat(c, "f", &st);
+	is_int(st.st_mode & 07777, 0744, "and who is none");
+}
+
 static void
 test_map(void)
 {
@@ -197,6 +218,7 @@ test_map(void)
 	test_looks(c);
 	test_setattr(c);
 	test_groups(c);
+	test_kill(c);
 	is_int(c->counters.ids_squashed + c->counters.ids_refused +
 	       c->counters.ids_overflow, 0, "nothing to count");
 	ok(!c->broken, "replies are exact");

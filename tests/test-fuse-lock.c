@@ -205,6 +205,29 @@ test_posix(void)
 	fc_free(c);
 }
 
+/* The guest's OFD locks: their owner is an open file, which no FLUSH names. */
+static void
+test_release(void)
+{
+	struct fc *c = start(1000000);
+	struct file f = open_file(c, "f", O_RDWR), g = open_file(c, "f", O_RDWR);
+	unsigned fds = fc_count_fds();
+
+	is_int(lock(f, 70, F_WRLCK, 0, 9), 0, "an open file locks");
+	is_int(lock(g, 71, F_WRLCK, 5, 5), -EAGAIN, "another may not");
+	is_int(lock(g, 71, F_WRLCK, 10, 19), 0, "but elsewhere");
+	flush(f, 1);
+	is_int(lock(g, 71, F_WRLCK, 5, 5), -EAGAIN, "a process closes it");
+	fc_release(c, f.id, f.fh);
+	is_int(lock(g, 71, F_WRLCK, 0, 9), 0, "RELEASE ends its locks");
+	f = open_file(c, "f", O_RDWR);
+	is_int(lock(f, 72, F_RDLCK, 19, 19), -EAGAIN, "not the other's");
+	fc_release(c, g.id, g.fh);
+	fc_release(c, f.id, f.fh);
+	is_int(fc_count_fds(), fds - 2, "no fd is left");
+	fc_free(c);
+}
+
 static void
 test_modes(void)
 {
@@ -442,6 +465,7 @@ main(void)
 	alarm(100);
 	test_local();
 	test_posix();
+	test_release();
 	test_modes();
 	test_flock();
 	test_wait();

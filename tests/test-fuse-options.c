@@ -40,6 +40,7 @@ CHANGE(rdp_no, set->readdirplus = CONF_AUTO_NO)
 CHANGE(no_sub, set->announce_submounts = false)
 CHANGE(no_kill, set->killpriv_v2 = CONF_AUTO_NO)
 CHANGE(kill, set->killpriv_v2 = CONF_AUTO_YES)
+CHANGE(no_idmap, set->allow_idmap = false)
 CHANGE(lock, set->locks = CONF_LOCKS_REMOTE)
 CHANGE(acl, set->posix_acl = CONF_WHEN_AUTO)
 CHANGE(label, set->security_label = CONF_WHEN_AUTO)
@@ -49,7 +50,7 @@ static const struct {
 	void (*change)(struct conf_share *);
 	uint64_t on, off;
 } inits[] = {
-	{ "defaults", NULL, FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_SUBMOUNTS | FUSE_CREATE_SUPP_GROUP,
+	{ "defaults", NULL, FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_SUBMOUNTS | FUSE_CREATE_SUPP_GROUP | FUSE_ALLOW_IDMAP,
 	  FUSE_WRITEBACK_CACHE | FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS |
 	  FUSE_POSIX_ACL | FUSE_DONT_MASK | FUSE_SECURITY_CTX },
 	{ "writeback", wb, FUSE_WRITEBACK_CACHE, 0 },
@@ -61,6 +62,7 @@ static const struct {
 	{ "readdirplus = yes", rdp_yes, FUSE_DO_READDIRPLUS, FUSE_READDIRPLUS_AUTO },
 	{ "readdirplus = no", rdp_no, 0, FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO },
 	{ "announce_submounts = no", no_sub, 0, FUSE_SUBMOUNTS },
+	{ "allow_idmap = no", no_idmap, 0, FUSE_ALLOW_IDMAP },
 	{ "killpriv_v2 = no", no_kill, 0, FUSE_HANDLE_KILLPRIV_V2 },
 	{ "killpriv_v2 = yes", kill, FUSE_HANDLE_KILLPRIV_V2, 0 },
 	{ "locks = remote", lock, FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS, 0 },

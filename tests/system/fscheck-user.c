@@ -110,6 +110,17 @@ truncate_suid(void)
 	return truncate("k", 0);
 }
 
+/* The mode and nothing else, as stat(1) asks for it: a file system may keep
+ * that when it asks again for size and times. */
+static int
+mode_alone(const char *name)
+{
+	struct statx stx = { 0 };
+
+	statx(AT_FDCWD, name, 0, STATX_MODE, &stx);
+	return stx.stx_mode & 07777;
+}
+
 static int
 chmod_foreign(void)
 {
@@ -120,6 +131,23 @@ static int
 chmod_sgid(void)
 {
 	return chmod("k", 02755);
+}
+
+/* Not executable by its group, sgid says something else, and stays for a
+ * member of it. */
+static void
+sgid_without_exec(void)
+{
+	struct stat st;
+
+	if (chown("k", USER, GROUP) || chmod("k", 06766))
+		perror("k");
+	is_int(as_user(0, truncate_suid), 0, "sgid: a member truncates");
+	stat("k", &st);
+	is_int(st.st_mode & 07777, 02766, "sgid: stays without group exec");
+	is_int(as_user(0, write_suid), 0, "sgid: a member writes");
+	stat("k", &st);
+	is_int(st.st_mode & 07777, 02766, "sgid: stays, too");
 }
 
 static void
@@ -133,6 +161,9 @@ kill_bits(void)
 	stat("k", &st);
 	is_int(st.st_mode & 07777, 0777, "suid: a write takes the bits");
 	chmod("k", 06777);
+	as_user(0, write_suid);
+	is_int(mode_alone("k"), 0777, "suid: seen by who asks for the mode");
+	chmod("k", 06777);
 	is_int(as_user(0, truncate_suid), 0, "suid: a user truncates");
 	stat("k", &st);
 	is_int(st.st_mode & 07777, 0777, "suid: which takes them, too");
@@ -144,6 +175,7 @@ kill_bits(void)
 		perror("k");
 	stat("k", &st);
 	is_int(st.st_mode & 07777, 0777, "suid: chown takes them");
+	sgid_without_exec();
 	if (chown("k", USER, OTHER))
 		perror("k");
 	is_int(as_user(0, chmod_sgid), 0, "sgid: of a foreign group");

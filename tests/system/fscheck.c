@@ -6,11 +6,13 @@
  * file system it shows that a check asks for the right thing.
  *
  * With -w, the guest keeps what is written for a while (writeback), and so the
- * server does not tell holes from data.  With -m, what may be expected where another file system is mounted on the
- * directory SUB of DIR, which is the top of one itself.
+ * server does not tell holes from data.  With -m, what may be expected where
+ * another file system is mounted on the directory SUB of DIR, which is the top
+ * of one itself.
  *
  * A check that the file system below cannot pass (it says EOPNOTSUPP) is
- * skipped.
+ * skipped.  Files, directories, locks and users have files of
+ * their own.
  */
 #include "config.h"
 
@@ -365,6 +367,7 @@ static const struct {
 	{ "names", names_of_files },
 	{ "others", others },
 	{ "dirs", fscheck_dirs },
+	{ "locks", fscheck_locks },
 	{ "users", fscheck_users },
 };
 

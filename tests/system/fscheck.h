@@ -12,6 +12,7 @@ extern bool fscheck_writeback;	/* what is written is not there at once */
 
 void fscheck_files(void);	/* fscheck-file.c */
 void fscheck_dirs(void);	/* fscheck-dir.c */
+void fscheck_locks(void);	/* fscheck-lock.c */
 void fscheck_users(void);	/* fscheck-user.c */
 void fscheck_mounts(const char *sub);	/* fscheck-mount.c */
 

@@ -78,6 +78,20 @@ fi
 check "dev is kept" grep -q "$mnt fuse.gatewayd ro,nosuid,relatime" \
 	/proc/mounts
 
+note "remounting, as mount(8) asks its helper to"
+ln -s "$GATEWAYCTL" "$tmp/mount.fuse.gatewayd"
+helper=$tmp/mount.fuse.gatewayd
+status=0
+"$helper" "$tmp/sock" "$mnt" -o remount,ro,nosymfollow,user_id=0,x-mine \
+	-o remount,rw,noexec,noatime,allow_other,user_id=0,comment=mine ||
+	status=$?
+is "remount: exit status" "$status" 0
+check "remount: the flags are others" grep -q \
+	"$mnt fuse.gatewayd rw,nosuid,nodev,noexec,noatime,user_id" /proc/mounts
+is "remount: the same files" "$(cat "$mnt/file")" hello
+check "remount: nothing on top" test \
+	"$(grep -c " $mnt fuse" /proc/mounts)" -eq 1
+
 note "SIGTERM"
 kill -TERM "$client"
 ended "SIGTERM" 0
@@ -98,6 +112,22 @@ check "mount returns" timeout 10 "$GATEWAYCTL" mount --socket "$tmp/sock" "$mnt"
 is "and is usable at once" "$(cat "$mnt/file")" hello
 check "umount" umount "$mnt"
 check "the server saw the end" wait_pid "$server" 10
+
+note "as a helper of mount(8)"
+serve
+check "the helper mounts" timeout 10 "$helper" "$tmp/sock" "$mnt" -n \
+	-o rw,nofail,nodiratime,noexec -t fuse.gatewayd
+is "the helper's mount is usable" "$(cat "$mnt/file")" hello
+check "with its options" grep -q \
+	"$mnt fuse.gatewayd rw,nosuid,nodev,noexec,nodiratime" /proc/mounts
+check "umount" umount "$mnt"
+check "the server saw the end" wait_pid "$server" 10
+status=0
+"$helper" "$tmp/none" "$mnt" 2>"$tmp/err" || status=$?
+is "without a server: mount(8)'s exit status" "$status" 32
+status=0
+"$helper" "$tmp/sock" 2>"$tmp/err" || status=$?
+is "without a directory: mount(8)'s exit status" "$status" 1
 
 note "the server dies while files are written"
 serve

@@ -47,8 +47,17 @@ enum cf_mode {
 	CF_ASCII,	/* A to Z only */
 };
 
+/*
+ * What keeps Foo and foo from being made at once.  Shares that may show the
+ * same directory must have the same; free it after them.
+ */
+struct cf_guards;
+int cf_guards_new(struct cf_guards **guards);
+void cf_guards_free(struct cf_guards *guards);
+
 struct cf_settings {
 	enum cf_mode mode;
+	struct cf_guards *guards;	/* borrowed; NULL = the share's own */
 	const char *tag;	/* whose cache this is; copied */
 	const char *cache_dir;	/* of cache.db, outside every share; made if
 				 * missing; NULL = names in memory only; copied */
@@ -60,7 +69,7 @@ struct cf_settings {
 	uint64_t neg_ttl_us;	/* how long a scan of a remote directory counts */
 };
 
-/* The defaults; tag and cache_dir NULL. */
+/* The defaults; guards, tag and cache_dir NULL. */
 void cf_settings_init(struct cf_settings *set, enum cf_mode mode);
 
 /* What the share tells its owner, from any thread; each may be NULL. */
@@ -118,6 +127,9 @@ struct cf_info {
 /* Copies what it needs of `set` and `calls`; opens nothing. */
 int cf_share_new(const struct cf_settings *set, const struct cf_calls *calls,
 		 struct cf_share **share);
+/* Other limits than it was made with, from any thread, soon. */
+void cf_share_limits(struct cf_share *share, uint64_t ram_max,
+		     uint64_t db_max);
 /* No thread may be using it.  Writes what waits to be written. */
 void cf_share_free(struct cf_share *share);
 

@@ -189,81 +189,6 @@ find_exact_first(struct cf_share *share, const struct cf_dir *dir,
 }
 
 /* ------------------------------------------------------------------ */
-/* Guards: one thread at a time makes a name of one class in a directory. */
-
-static struct cf_guard *
-guard_of(struct cf_share *share, const struct cf_held *held)
-{
-	return &share->guard[(held->dir ^ held->name) % CF_GUARDS];
-}
-
-static bool
-is_held(const struct cf_guard *guard, const struct cf_held *held)
-{
-	const struct cf_held *h = guard->held;
-
-	while (h && (h->dir != held->dir || h->name != held->name))
-		h = h->next;
-	return h;
-}
-
-static int
-hold_init(struct cf_share *share, const struct cf_dir *dir,
-	  const struct wanted *w, struct cf_held *held)
-{
-	struct cf_id id;
-	int err;
-
-	*held = (struct cf_held){ .name = w->hash };
-	if (!w->folded.cased)
-		return 0;	/* the host itself sees to it */
-	err = cf_id_of(dir, &id);
-	if (!err)
-		held->dir = cf_hash(&share->key, &id, cf_id_size(&id));
-	return err;
-}
-
-/* 0, or -EAGAIN instead of waiting for whoever has it. */
-static int
-hold(struct cf_share *share, struct cf_held *held, bool nowait)
-{
-	struct cf_guard *guard = guard_of(share, held);
-	int err = 0;
-
-	pthread_mutex_lock(&guard->lock);
-	while (is_held(guard, held) && !err) {
-		if (nowait)
-			err = -EAGAIN;
-		else
-			pthread_cond_wait(&guard->freed, &guard->lock);
-	}
-	if (!err) {
-		held->next = guard->held;
-		guard->held = held;
-		held->held = true;
-	}
-	pthread_mutex_unlock(&guard->lock);
-	return err;
-}
-
-static void
-let_go(struct cf_share *share, struct cf_held *held)
-{
-	struct cf_guard *guard = guard_of(share, held);
-	struct cf_held **p = &guard->held;
-
-	if (!held->held)
-		return;
-	pthread_mutex_lock(&guard->lock);
-	while (*p != held)
-		p = &(*p)->next;
-	*p = held->next;
-	held->held = false;
-	pthread_cond_broadcast(&guard->freed);
-	pthread_mutex_unlock(&guard->lock);
-}
-
-/* ------------------------------------------------------------------ */
 
 /* The host has a new name; a directory on a remote file system is not
  * watched, and would not know it until it is read again. */
@@ -294,16 +219,14 @@ cf_create_begin(struct cf_share *share, const struct cf_dir *dir,
 		return err;
 	if (!w.folded.cased)
 		return 0;
-	err = hold_init(share, dir, &w, &create->held);
-	if (err)
-		return err;
-	err = hold(share, &create->held, dir->nowait);
+	cf_held_init(share->guards, dir, &w.folded, &create->held);
+	err = cf_hold(share->guards, &create->held, dir->nowait);
 	if (err)
 		return err;
 	found = find_exact_first(share, dir, &w, real);
 	if (found == -ENOENT)
 		return 0;
-	let_go(share, &create->held);
+	cf_let_go(share->guards, &create->held);
 	if (found > 0)
 		cf_count(share, exists, 1);
 	return found;
@@ -314,7 +237,7 @@ cf_create_end(struct cf_create *create, bool done)
 {
 	if (done)
 		added(create->share, create->dir, create->name);
-	let_go(create->share, &create->held);
+	cf_let_go(create->share->guards, &create->held);
 }
 
 void
@@ -375,9 +298,9 @@ hold_both(struct renaming *r)
 		b = swap;
 	}
 	if (want_a)
-		err = hold(r->share, a, nowait);
+		err = cf_hold(r->share->guards, a, nowait);
 	if (want_b && !err)
-		err = hold(r->share, b, nowait);
+		err = cf_hold(r->share->guards, b, nowait);
 	return err;
 }
 
@@ -491,18 +414,16 @@ cf_rename(struct cf_share *share, const struct cf_dir *from, const char *name,
 
 	if (!err)
 		err = want(share, newname, &r.new);
-	if (!err)
-		err = hold_init(share, from, &r.old, &r.held[0]);
-	if (!err)
-		err = hold_init(share, to, &r.new, &r.held[1]);
 	if (err)
 		return err;
+	cf_held_init(share->guards, from, &r.old.folded, &r.held[0]);
+	cf_held_init(share->guards, to, &r.new.folded, &r.held[1]);
 	err = hold_both(&r);
 	if (!err)
 		err = rename_held(&r);
 	if (!err)
 		added(share, to, newname);
-	let_go(share, &r.held[0]);
-	let_go(share, &r.held[1]);
+	cf_let_go(share->guards, &r.held[0]);
+	cf_let_go(share->guards, &r.held[1]);
 	return err;
 }

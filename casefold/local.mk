@@ -4,6 +4,7 @@ casefold_libcasefold_a_SOURCES = casefold/casefold.h \
 	casefold/cache.c casefold/cache.h casefold/cache_db.h \
 	casefold/cache_write.c casefold/db.c casefold/db.h casefold/dirs.c \
 	casefold/find.c casefold/fold.c casefold/fold.h casefold/fold_table.h \
+	casefold/guard.c \
 	casefold/index.c casefold/index.h casefold/keep.c casefold/names.c casefold/names.h \
 	casefold/read.c casefold/scan.c casefold/scan.h casefold/share.c \
 	casefold/state.c casefold/state.h casefold/state_cache.c \

@@ -213,6 +213,8 @@ start(struct gw *gw, struct args *a)
 	if (!gw->cache_dir)
 		err = -ENOMEM;
 	if (!err)
+		err = cf_guards_new(&gw->guards);
+	if (!err)
 		err = vh_sigbus_init();
 	if (!err)
 		err = gw_init(gw);
@@ -258,6 +260,7 @@ run(struct args *a)
 		_exit(status);
 	gw_fini(&gw);
 	free(gw.cache_dir);
+	cf_guards_free(gw.guards);
 	conf_free(gw.conf);
 	log_info("stopped");
 	log_keep(NULL);

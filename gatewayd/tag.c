@@ -26,6 +26,7 @@ tag_get(struct gw *gw, const char *name)
 			return NULL;
 		}
 		pthread_mutex_init(&t->lock, NULL);
+		LIST_INIT(&t->folds);
 	}
 	if (t)
 		t->refs++;

@@ -78,7 +78,7 @@ struct cf_index {
 
 struct cf_watch {
 	pthread_mutex_t lock;
-	int fd;				/* inotify; -1 = there is none */
+	_Atomic int fd;			/* inotify; -1 = there is none */
 	unsigned max;
 	unsigned n;			/* watches set */
 	int64_t full_us;		/* the kernel refused one then */

@@ -35,6 +35,12 @@ tests_test_casefold_host_SOURCES = tests/test-casefold-host.c \
 	tests/casefold-test.h tests/tap.h
 tests_test_casefold_host_LDADD = $(CASEFOLD_LIBS)
 
+check_PROGRAMS += tests/test-casefold-limits
+TESTS += tests/test-casefold-limits
+tests_test_casefold_limits_SOURCES = tests/test-casefold-limits.c \
+	tests/casefold-test.h tests/tap.h
+tests_test_casefold_limits_LDADD = $(CASEFOLD_LIBS)
+
 check_PROGRAMS += tests/test-casefold-oracle
 TESTS += tests/test-casefold-oracle
 tests_test_casefold_oracle_SOURCES = tests/test-casefold-oracle.c \

@@ -110,6 +110,62 @@ test_errors(void)
 	close(fd);
 }
 
+/* Each is a name of its own, whatever it looks like to a careless decoder. */
+static void
+test_invalid(void)
+{
+	static const char *const names[] = {
+		"\xc1\x81",		/* overlong A */
+		"\xc1\xa1",		/* overlong a */
+		"\xe0\x81\x81",		/* the same in three bytes */
+		"\xed\xa0\x80",		/* a surrogate */
+		"\xed\xa0\x80\xed\xb0\x80",	/* a pair of them */
+		"\xf0\x90\x90\xa8",	/* beyond U+FFFF */
+		"\xf0\x90\x90\x80",	/* its capital */
+		"\xff", "\xc3", "\x80", "Caf\xe9", "caf\xc9",
+	};
+	int n = sizeof(names) / sizeof(names[0]), fd = fresh(), bad = 0;
+
+	touch(fd, "A");
+	for (int i = 0; i < n; i++) {
+		bad += strcmp(find(share, fd, names[i]), "") != 0;
+		bad += may_create(share, fd, names[i]) != 0;
+		touch(fd, names[i]);
+	}
+	is_int(bad, 0, "%s: T5 invalid UTF-8 is nobody's variant", how);
+	for (int i = 0; i < n; i++)
+		bad += strcmp(find(share, fd, names[i]), names[i]) != 0;
+	is_int(bad, 0, "%s: T5 and found by itself", how);
+	is_str(find(share, fd, "CAF\xe9"), "",
+	       "%s: T5 the letters beside it count as they are, too", how);
+	is_str(find(share, fd, "a"), "A", "%s: T5 A is still there", how);
+	close(fd);
+}
+
+/* T6: U+0250 is two bytes long, its capital U+2C6F three. */
+static void
+test_growth(void)
+{
+	char low[CF_NAME_MAX + 1] = "", high[CF_NAME_MAX + 1] = "";
+	int fd = fresh();
+
+	for (int i = 0; i < 127; i++)
+		strcat(low, "\xc9\x90");
+	strcat(low, "x");
+	is_str(find(share, fd, low), "", "%s: T6 255 bytes, 382 folded", how);
+	touch(fd, low);
+	low[254] = 'X';
+	is_int(may_create(share, fd, low), CF_OTHER, "%s: T6 its variant", how);
+	low[254] = 'x';
+	is_str(find(share, fd, low), low, "%s: T6 itself", how);
+	low[170] = 0;
+	for (int i = 0; i < 85; i++)
+		strcat(high, "\xe2\xb1\xaf");
+	touch(fd, high);
+	is_str(find(share, fd, low), high, "%s: T6 255 bytes for 170", how);
+	close(fd);
+}
+
 static void
 test_types(void)
 {
@@ -415,6 +471,8 @@ test_all(const char *name, unsigned watches)
 	test_winner();
 	test_order();
 	test_errors();
+	test_invalid();
+	test_growth();
 	test_types();
 	test_unreadable();
 	test_create();

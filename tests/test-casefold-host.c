@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "casefold/index.h"
 #include "tests/casefold-test.h"
@@ -229,6 +230,79 @@ test_replaced(void)
 	is_int(bad, 0, "%s: T37 a directory moved, removed, made again", how);
 }
 
+/* T37: a directory that goes while others look into it. */
+
+struct looker {
+	pthread_t thread;
+	int fd;
+	atomic_bool gone, stop;
+	long looks, wrong;
+};
+
+static void *
+look(void *arg)
+{
+	struct looker *l = arg;
+
+	while (!l->stop) {
+		const char *real = find(share, l->fd, "KEEP");
+		bool bad = strcmp(real, "Keep") && (*real || !l->gone);
+
+		l->wrong += bad;
+		if (bad && l->wrong < 3)
+			printf("# got \"%s\"\n", real);
+		l->wrong += strcmp(find(share, l->fd, "none"), "") != 0;
+		l->looks++;
+	}
+	return NULL;
+}
+
+static void
+remove_under(struct looker *l, const char *name)
+{
+	char file[32];
+
+	l->gone = l->stop = false;
+	l->fd = openat(fd, name, O_PATH | O_CLOEXEC);
+	pthread_create(&l->thread, NULL, look, l);
+	for (int i = 0; i < 100; i++) {
+		snprintf(file, sizeof(file), "Name%d", i);
+		unlinkat(l->fd, file, 0);
+	}
+	l->gone = true;
+	unlinkat(l->fd, "Keep", 0);
+	if (unlinkat(fd, name, AT_REMOVEDIR))
+		bail("rmdir");
+	if (strcmp(find(share, l->fd, "KEEP"), ""))
+		l->wrong++;
+	l->stop = true;
+	pthread_join(l->thread, NULL);
+	close(l->fd);
+}
+
+static void
+test_removed(void)
+{
+	struct looker l = { .looks = 0 };
+	char name[32];
+	int sub;
+
+	for (int i = 0; i < 50; i++) {
+		if (mkdirat(fd, "sub", 0755))
+			bail("mkdir");
+		sub = openat(fd, "sub", O_PATH | O_CLOEXEC);
+		touch(sub, "Keep");
+		for (int j = 0; j < 100; j++) {
+			snprintf(name, sizeof(name), "Name%d", j);
+			touch(sub, name);
+		}
+		close(sub);
+		remove_under(&l, "sub");
+	}
+	is_int(l.wrong, 0, "%s: T37 directories removed under %ld looks", how,
+	       l.looks);
+}
+
 static void
 test_scans(void)
 {
@@ -274,6 +348,7 @@ test_all(const char *name, const char *where, unsigned watches)
 	test_additions();
 	test_overflow();
 	test_replaced();
+	test_removed();
 	test_scans();
 	cf_share_free(share);
 	close(fd);

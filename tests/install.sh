@@ -7,7 +7,8 @@
 build_packages="build-essential autoconf automake pkg-config
 	libevent-dev libsqlite3-dev libinih-dev"
 guest_packages="qemu-system-x86 busybox-static"
-test_packages="git fio e2fsprogs mmdebstrap $guest_packages"
+test_packages="git fio e2fsprogs xfsprogs btrfs-progs mmdebstrap
+	$guest_packages"
 ci_packages="clang libclang-rt-dev shellcheck"
 
 missing_packages() {

@@ -22,6 +22,7 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-casefold.sh tests/system/mount-ids.sh \
+	tests/system/casefold-fs.sh \
 	tests/system/mount-tar.sh \
 	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
 	tests/system/systemd.sh
@@ -42,6 +43,8 @@ check-systemd: all
 check-long: all $(check_PROGRAMS)
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
+	SCALE=50 $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
+		TESTS=tests/system/casefold-fs.sh TEST_SUITE_LOG=casefold-suite.log
 
 # Lines of the control socket, into the whole daemon.
 check_PROGRAMS += tests/fuzz/replay-ctl

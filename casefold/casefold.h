@@ -118,6 +118,7 @@ struct cf_info {
 	uint64_t memory;	/* bytes of it */
 	uint64_t watches;	/* set now */
 	uint64_t db_bytes;	/* of cache.db */
+	unsigned waiting;	/* directories to be written to cache.db */
 	bool db;		/* cache.db is in use */
 };
 

@@ -151,6 +151,9 @@ cf_share_info(struct cf_share *share, struct cf_info *info)
 	pthread_mutex_lock(&share->watch.lock);
 	info->watches = share->watch.n;
 	pthread_mutex_unlock(&share->watch.lock);
+	pthread_mutex_lock(&share->keep_lock);
+	info->waiting = share->nkeep;
+	pthread_mutex_unlock(&share->keep_lock);
 	if (share->open && share->cache) {
 		info->db_bytes = cf_cache_bytes(share->cache);
 		info->db = info->db_bytes > 0;

@@ -456,12 +456,12 @@ fold_show(struct share *share, struct evbuffer *out)
 	fold_info(share, &i);
 	evbuffer_add_printf(out, "directories %llu\nmemory %llu\n"
 			    "watches %llu\ndatabase %s\n"
-			    "database_bytes %llu\n",
+			    "database_bytes %llu\nwaiting %u\n",
 			    (unsigned long long)i.directories,
 			    (unsigned long long)i.memory,
 			    (unsigned long long)i.watches,
 			    i.db ? "yes" : "no",
-			    (unsigned long long)i.db_bytes);
+			    (unsigned long long)i.db_bytes, i.waiting);
 	show_check(share->fold, out);
 }
 

@@ -13,7 +13,8 @@
  *
  * What is promised (and where the host's changes are concerned, by anybody):
  *  - the exact name wins; then the bytewise smallest name of the same class;
- *  - a name that is returned was seen in the directory during the call;
+ *  - a name that is returned was seen in the directory during the call (but
+ *    see CF_UNSEEN);
  *  - "no such name" means that there was a moment in the call without one.
  * On remote file systems the last holds only as old as `neg_ttl_us` says.
  *
@@ -197,6 +198,8 @@ enum {
 
 enum {
 	CF_MISSED = 1 << 0,	/* the very name was just not there */
+	CF_UNSEEN = 1 << 1,	/* need not be there: the caller asks the host,
+				 * and us again, without this, if it is gone */
 };
 
 /*

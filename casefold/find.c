@@ -42,6 +42,7 @@ struct wanted {
 	const char *name;
 	struct cf_folded folded;
 	uint64_t hash;
+	bool unseen;		/* CF_UNSEEN */
 };
 
 /* -EINVAL for what cannot be a name. */
@@ -55,6 +56,7 @@ want(struct cf_share *share, const char *name, struct wanted *w)
 	if (len > CF_NAME_MAX)
 		return -ENAMETOOLONG;
 	w->name = name;
+	w->unseen = false;
 	cf_fold(share->set.mode, name, len, &w->folded);
 	w->hash = cf_fold_hash(&share->key, &w->folded);
 	if (is_dots(name))
@@ -83,7 +85,7 @@ collision(struct cf_share *share, const struct cf_dir *dir,
 
 /*
  * One walk through the names of a class, from the best on, until the host
- * knows one.  Returns 0 and pick->name, or -ENOENT; *sure says that no name
+ * knows one (or the only one, if the caller asks the host).  Returns 0 and pick->name, or -ENOENT; *sure says that no name
  * was added while we walked, so that there was a moment without any.
  */
 static int
@@ -110,7 +112,9 @@ walk(struct cf_share *share, struct cf_index *index, const struct cf_dir *dir,
 		first = changes;
 		if (!pick->name[0])
 			return -ENOENT;
-		err = probe(dir, pick->name);
+		/* Of several, some may be gone: that is no collision. */
+		err = w->unseen && pick->variants < 2 ?
+		      0 : probe(dir, pick->name);
 		if (err != -ENOENT)
 			return err;
 		cf_index_gone(share, index, changes, w->hash, pick->name);
@@ -166,6 +170,7 @@ cf_find(struct cf_share *share, const struct cf_dir *dir, const char *name,
 		cf_count(share, singles, 1);
 		return -ENOENT;
 	}
+	w.unseen = flags & CF_UNSEEN;
 	err = find_any(share, dir, &w, real);
 	if (err > 0)
 		cf_count(share, hits, 1);

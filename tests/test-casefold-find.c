@@ -54,6 +54,33 @@ test_winner(void)
 	close(fd);
 }
 
+/* Whoever asks the host himself gets what is known, and asks again if that is
+ * gone; a name that is gone is no collision (moved away, it stays known). */
+static void
+test_unseen(void)
+{
+	uint64_t before = stats_of(share).collisions;
+	char real[CF_NAME_MAX + 1] = "";
+	struct cf_dir dir;
+	int fd = fresh();
+
+	cf_dir_init(&dir, fd);
+	touch(fd, "Foo");
+	is_int(cf_find(share, &dir, "foo", CF_MISSED | CF_UNSEEN, real),
+	       CF_OTHER, "%s: not looked at", how);
+	is_str(real, "Foo", "%s: what is known", how);
+	if (renameat(fd, "Foo", fd, "bar") || renameat(fd, "bar", fd, "foO"))
+		bail("rename");
+	is_int(cf_find(share, &dir, "foo", CF_MISSED | CF_UNSEEN, real),
+	       CF_OTHER, "%s: one of two that are known", how);
+	is_str(real, "foO", "%s: the one that is there", how);
+	is_int(stats_of(share).collisions, before, "%s: no collision", how);
+	unlinkat(fd, "foO", 0);
+	is_int(cf_find(share, &dir, "foo", CF_MISSED | CF_UNSEEN, real),
+	       -ENOENT, "%s: none is left", how);
+	close(fd);
+}
+
 static void
 test_order(void)
 {
@@ -469,6 +496,7 @@ test_all(const char *name, unsigned watches)
 	how = name;
 	told = 0;
 	test_winner();
+	test_unseen();
 	test_order();
 	test_errors();
 	test_invalid();

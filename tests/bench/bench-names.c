@@ -14,7 +14,7 @@
  *	new	a new name that is in no case there
  *	create	a file made and closed, while the directory grew; besides, the
  *		names go to cache.db
- *	memory	bytes a name
+ *	memory	bytes a name, with changes that are not yet in cache.db
  *	scan	one thread reading the directory for one name, as every `case`
  *		and `new` would without an index
  */

@@ -25,6 +25,7 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/casefold-fs.sh \
 	tests/system/mount-tar.sh \
 	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
+	tests/system/guest-casefold.sh \
 	tests/system/systemd.sh
 EXTRA_DIST += $(SYSTEM_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
 MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \

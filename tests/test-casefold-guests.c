@@ -372,7 +372,7 @@ judge(const char *how, struct actor *a, int n)
 		}
 		free(a[i].v);
 	}
-	is_int(wrong, 0, "T34 %s: %ld answers (%ld none, %ld refused), "
+	is_int(wrong, 0, "T34, I1 to I3 %s: %ld answers (%ld none, %ld refused), "
 	       "%ld changes by guests, wrong answers", how, answers, none,
 	       refused, changes);
 }

@@ -475,7 +475,7 @@ test_remote(uint64_t ttl_us)
 	index->fs = CF_FS_REMOTE;	/* as if; until it is read again */
 	touch(fd, "Foo");
 	is_str(find(share, fd, "FOO"), ttl_us ? "" : "Foo",
-	       "T36 a scan counts for %llu us", (unsigned long long)ttl_us);
+	       "T36, I4 a scan counts for %llu us", (unsigned long long)ttl_us);
 	nanosleep(&past, NULL);
 	is_str(find(share, fd, "FOO"), "Foo", "T36 and no longer");
 	cf_index_put(index);

@@ -328,7 +328,7 @@ run(const char *how, const char *where, unsigned watches, bool cache,
 		}
 		free(asker[i].v);
 	}
-	is_int(wrong, 0, "T34 %s: %ld answers (%ld of them none), "
+	is_int(wrong, 0, "T34, I1 to I5 %s: %ld answers (%ld of them none), "
 	       "%ld host changes, wrong answers", how, ASKERS * per_asker, none,
 	       changes);
 	for (int c = 0; c < CLASSES; c++) {

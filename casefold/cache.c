@@ -18,6 +18,8 @@
 enum {
 	RESETS = 3,		/* in RESET_S seconds, then the cache is off */
 	RESET_S = 600,
+	LOCK_WAITS = 50,
+	LOCK_WAIT_NS = 10000000,
 };
 
 static const char setup[] =
@@ -250,6 +252,23 @@ static const char *const dir_faults[CF_DB_STEPS] = {
 	[CF_DB_LOCK] = "cache.db is in use by another process",
 };
 
+/* A share of ours that ends just now may have it for a moment longer. */
+static int
+lock_dir(struct cf_cache *c, const char *dir, enum cf_db_step *step)
+{
+	struct timespec t = { 0, LOCK_WAIT_NS };
+	int err;
+
+	for (int i = 0;; i++) {
+		err = cf_db_lock_dir(dir, "cache.lock", &c->lock_fd, step);
+		if (!err || *step != CF_DB_LOCK || i == LOCK_WAITS)
+			return err;
+		close(c->lock_fd);
+		c->lock_fd = -1;
+		nanosleep(&t, NULL);
+	}
+}
+
 int
 cf_cache_open(const struct cf_cache_new *set, struct cf_key *key,
 	      struct cf_cache **cache, const char **why)
@@ -271,8 +290,7 @@ cf_cache_open(const struct cf_cache_new *set, struct cf_key *key,
 	err = !c->tag || !c->fold ||
 	      asprintf(&c->path, "%s/cache.db", set->dir) < 0 ? -ENOMEM : 0;
 	if (!err) {
-		err = cf_db_lock_dir(set->dir, "cache.lock", &c->lock_fd,
-				     &step);
+		err = lock_dir(c, set->dir, &step);
 		*why = dir_faults[step];
 	}
 	if (!err) {

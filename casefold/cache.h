@@ -36,7 +36,7 @@ struct cf_cache_id {
 struct cf_cache_new {
 	const char *dir;	/* made if it is missing */
 	const char *tag, *fold;	/* a file of another tag or fold is no good */
-	uint64_t max;		/* bytes */
+	const _Atomic uint64_t *max;	/* bytes; may change, stays */
 	enum cf_mode mode;
 };
 

@@ -30,7 +30,7 @@ enum write_sql {
 struct cf_cache {
 	char *path, *tag, *fold;
 	enum cf_mode mode;
-	uint64_t max;
+	const _Atomic uint64_t *max;
 	struct cf_key key;
 	int lock_fd;		/* held as long as we use the file */
 	atomic_bool broken;

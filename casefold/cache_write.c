@@ -196,7 +196,7 @@ make_space(struct cf_cache *c, uint64_t need)
 	unsigned bits = 0;
 	int code = 0;
 
-	while (!code && bytes_used(c) + need > c->max) {
+	while (!code && bytes_used(c) + need > *c->max) {
 		if (query_dir(c->write[W_OLDEST], &row, &bits, &code) <= 0)
 			break;
 		code = drop_dir(c, row, bits);
@@ -345,7 +345,7 @@ cf_cache_write(struct cf_cache *c, const struct cf_cache_id *id,
 	int64_t begin = cf_clock_us();
 	int code;
 
-	if (estimate(names) > c->max / 4 * 3)
+	if (estimate(names) > *c->max / 4 * 3)
 		return -E2BIG;
 	if (c->broken)
 		return -EIO;

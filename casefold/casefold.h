@@ -13,7 +13,8 @@
  *
  * What is promised (and where the host's changes are concerned, by anybody):
  *  - the exact name wins; then the bytewise smallest name of the same class;
- *  - a name that is returned was seen in the directory during the call;
+ *  - a name that is returned was seen in the directory during the call (but
+ *    see CF_UNSEEN);
  *  - "no such name" means that there was a moment in the call without one.
  * On remote file systems the last holds only as old as `neg_ttl_us` says.
  *
@@ -47,8 +48,17 @@ enum cf_mode {
 	CF_ASCII,	/* A to Z only */
 };
 
+/*
+ * What keeps Foo and foo from being made at once.  Shares that may show the
+ * same directory must have the same; free it after them.
+ */
+struct cf_guards;
+int cf_guards_new(struct cf_guards **guards);
+void cf_guards_free(struct cf_guards *guards);
+
 struct cf_settings {
 	enum cf_mode mode;
+	struct cf_guards *guards;	/* borrowed; NULL = the share's own */
 	const char *tag;	/* whose cache this is; copied */
 	const char *cache_dir;	/* of cache.db, outside every share; made if
 				 * missing; NULL = names in memory only; copied */
@@ -60,7 +70,7 @@ struct cf_settings {
 	uint64_t neg_ttl_us;	/* how long a scan of a remote directory counts */
 };
 
-/* The defaults; tag and cache_dir NULL. */
+/* The defaults; guards, tag and cache_dir NULL. */
 void cf_settings_init(struct cf_settings *set, enum cf_mode mode);
 
 /* What the share tells its owner, from any thread; each may be NULL. */
@@ -109,6 +119,7 @@ struct cf_info {
 	uint64_t memory;	/* bytes of it */
 	uint64_t watches;	/* set now */
 	uint64_t db_bytes;	/* of cache.db */
+	unsigned waiting;	/* directories to be written to cache.db */
 	bool db;		/* cache.db is in use */
 };
 
@@ -118,6 +129,9 @@ struct cf_info {
 /* Copies what it needs of `set` and `calls`; opens nothing. */
 int cf_share_new(const struct cf_settings *set, const struct cf_calls *calls,
 		 struct cf_share **share);
+/* Other limits than it was made with, from any thread, soon. */
+void cf_share_limits(struct cf_share *share, uint64_t ram_max,
+		     uint64_t db_max);
 /* No thread may be using it.  Writes what waits to be written. */
 void cf_share_free(struct cf_share *share);
 
@@ -184,6 +198,8 @@ enum {
 
 enum {
 	CF_MISSED = 1 << 0,	/* the very name was just not there */
+	CF_UNSEEN = 1 << 1,	/* need not be there: the caller asks the host,
+				 * and us again, without this, if it is gone */
 };
 
 /*

@@ -340,7 +340,7 @@ evict_one(struct cf_share *share)
 void
 cf_index_trim(struct cf_share *share)
 {
-	uint64_t max = share->set.ram_max;
+	uint64_t max = share->ram_max;
 
 	if (share->memory <= max)
 		return;

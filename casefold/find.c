@@ -42,6 +42,7 @@ struct wanted {
 	const char *name;
 	struct cf_folded folded;
 	uint64_t hash;
+	bool unseen;		/* CF_UNSEEN */
 };
 
 /* -EINVAL for what cannot be a name. */
@@ -55,6 +56,7 @@ want(struct cf_share *share, const char *name, struct wanted *w)
 	if (len > CF_NAME_MAX)
 		return -ENAMETOOLONG;
 	w->name = name;
+	w->unseen = false;
 	cf_fold(share->set.mode, name, len, &w->folded);
 	w->hash = cf_fold_hash(&share->key, &w->folded);
 	if (is_dots(name))
@@ -83,7 +85,7 @@ collision(struct cf_share *share, const struct cf_dir *dir,
 
 /*
  * One walk through the names of a class, from the best on, until the host
- * knows one.  Returns 0 and pick->name, or -ENOENT; *sure says that no name
+ * knows one (or the only one, if the caller asks the host).  Returns 0 and pick->name, or -ENOENT; *sure says that no name
  * was added while we walked, so that there was a moment without any.
  */
 static int
@@ -110,7 +112,9 @@ walk(struct cf_share *share, struct cf_index *index, const struct cf_dir *dir,
 		first = changes;
 		if (!pick->name[0])
 			return -ENOENT;
-		err = probe(dir, pick->name);
+		/* Of several, some may be gone: that is no collision. */
+		err = w->unseen && pick->variants < 2 ?
+		      0 : probe(dir, pick->name);
 		if (err != -ENOENT)
 			return err;
 		cf_index_gone(share, index, changes, w->hash, pick->name);
@@ -166,6 +170,7 @@ cf_find(struct cf_share *share, const struct cf_dir *dir, const char *name,
 		cf_count(share, singles, 1);
 		return -ENOENT;
 	}
+	w.unseen = flags & CF_UNSEEN;
 	err = find_any(share, dir, &w, real);
 	if (err > 0)
 		cf_count(share, hits, 1);
@@ -186,81 +191,6 @@ find_exact_first(struct cf_share *share, const struct cf_dir *dir,
 		return CF_EXACT;
 	}
 	return found;
-}
-
-/* ------------------------------------------------------------------ */
-/* Guards: one thread at a time makes a name of one class in a directory. */
-
-static struct cf_guard *
-guard_of(struct cf_share *share, const struct cf_held *held)
-{
-	return &share->guard[(held->dir ^ held->name) % CF_GUARDS];
-}
-
-static bool
-is_held(const struct cf_guard *guard, const struct cf_held *held)
-{
-	const struct cf_held *h = guard->held;
-
-	while (h && (h->dir != held->dir || h->name != held->name))
-		h = h->next;
-	return h;
-}
-
-static int
-hold_init(struct cf_share *share, const struct cf_dir *dir,
-	  const struct wanted *w, struct cf_held *held)
-{
-	struct cf_id id;
-	int err;
-
-	*held = (struct cf_held){ .name = w->hash };
-	if (!w->folded.cased)
-		return 0;	/* the host itself sees to it */
-	err = cf_id_of(dir, &id);
-	if (!err)
-		held->dir = cf_hash(&share->key, &id, cf_id_size(&id));
-	return err;
-}
-
-/* 0, or -EAGAIN instead of waiting for whoever has it. */
-static int
-hold(struct cf_share *share, struct cf_held *held, bool nowait)
-{
-	struct cf_guard *guard = guard_of(share, held);
-	int err = 0;
-
-	pthread_mutex_lock(&guard->lock);
-	while (is_held(guard, held) && !err) {
-		if (nowait)
-			err = -EAGAIN;
-		else
-			pthread_cond_wait(&guard->freed, &guard->lock);
-	}
-	if (!err) {
-		held->next = guard->held;
-		guard->held = held;
-		held->held = true;
-	}
-	pthread_mutex_unlock(&guard->lock);
-	return err;
-}
-
-static void
-let_go(struct cf_share *share, struct cf_held *held)
-{
-	struct cf_guard *guard = guard_of(share, held);
-	struct cf_held **p = &guard->held;
-
-	if (!held->held)
-		return;
-	pthread_mutex_lock(&guard->lock);
-	while (*p != held)
-		p = &(*p)->next;
-	*p = held->next;
-	held->held = false;
-	pthread_cond_broadcast(&guard->freed);
-	pthread_mutex_unlock(&guard->lock);
 }
 
 /* ------------------------------------------------------------------ */
@@ -294,16 +224,14 @@ cf_create_begin(struct cf_share *share, const struct cf_dir *dir,
 		return err;
 	if (!w.folded.cased)
 		return 0;
-	err = hold_init(share, dir, &w, &create->held);
-	if (err)
-		return err;
-	err = hold(share, &create->held, dir->nowait);
+	cf_held_init(share->guards, dir, &w.folded, &create->held);
+	err = cf_hold(share->guards, &create->held, dir->nowait);
 	if (err)
 		return err;
 	found = find_exact_first(share, dir, &w, real);
 	if (found == -ENOENT)
 		return 0;
-	let_go(share, &create->held);
+	cf_let_go(share->guards, &create->held);
 	if (found > 0)
 		cf_count(share, exists, 1);
 	return found;
@@ -314,7 +242,7 @@ cf_create_end(struct cf_create *create, bool done)
 {
 	if (done)
 		added(create->share, create->dir, create->name);
-	let_go(create->share, &create->held);
+	cf_let_go(create->share->guards, &create->held);
 }
 
 void
@@ -375,9 +303,9 @@ hold_both(struct renaming *r)
 		b = swap;
 	}
 	if (want_a)
-		err = hold(r->share, a, nowait);
+		err = cf_hold(r->share->guards, a, nowait);
 	if (want_b && !err)
-		err = hold(r->share, b, nowait);
+		err = cf_hold(r->share->guards, b, nowait);
 	return err;
 }
 
@@ -491,18 +419,16 @@ cf_rename(struct cf_share *share, const struct cf_dir *from, const char *name,
 
 	if (!err)
 		err = want(share, newname, &r.new);
-	if (!err)
-		err = hold_init(share, from, &r.old, &r.held[0]);
-	if (!err)
-		err = hold_init(share, to, &r.new, &r.held[1]);
 	if (err)
 		return err;
+	cf_held_init(share->guards, from, &r.old.folded, &r.held[0]);
+	cf_held_init(share->guards, to, &r.new.folded, &r.held[1]);
 	err = hold_both(&r);
 	if (!err)
 		err = rename_held(&r);
 	if (!err)
 		added(share, to, newname);
-	let_go(share, &r.held[0]);
-	let_go(share, &r.held[1]);
+	cf_let_go(share->guards, &r.held[0]);
+	cf_let_go(share->guards, &r.held[1]);
 	return err;
 }

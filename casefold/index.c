@@ -7,6 +7,14 @@
  *  - its stamp is aged (scan.c), and the directory still has that stamp;
  *  - it was read after the request came.
  * An index may hold names that are gone: whoever finds one asks the host.
+ *
+ * A change of our own in a directory without a watch makes its stamp another
+ * one, and the directory is read again for the next question.  To take over the
+ * new stamp one would have to prove that nobody else changed the directory
+ * between the look at the old stamp and that at the new one.  There is no such
+ * proof: two changes can bear the same time, and the kernel shows no count of
+ * changes to programs.  So N creations there cost N² / 2 names; directories that
+ * are in use get their watch from those that are not.
  */
 #include "config.h"
 

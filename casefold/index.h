@@ -7,7 +7,7 @@
  *	watch.lock	the queue of changes and who watches what
  *	shard.lock	which directories there are, and when they were used
  *	index.lock	one directory
- * and, by themselves, guard.lock and those of cache.c.
+ * and, by themselves, those of guard.c and cache.c.
  */
 #ifndef CASEFOLD_INDEX_H
 #define CASEFOLD_INDEX_H
@@ -22,7 +22,6 @@
 enum {
 	CF_KEEPS = 64,
 	CF_SHARDS = 16,
-	CF_GUARDS = 64,
 };
 
 struct cf_index;
@@ -79,7 +78,7 @@ struct cf_index {
 
 struct cf_watch {
 	pthread_mutex_t lock;
-	int fd;				/* inotify; -1 = there is none */
+	_Atomic int fd;			/* inotify; -1 = there is none */
 	unsigned max;
 	unsigned n;			/* watches set */
 	int64_t full_us;		/* the kernel refused one then */
@@ -97,12 +96,6 @@ struct cf_shard {
 	struct cf_index *oldest, *newest;
 };
 
-struct cf_guard {
-	pthread_mutex_t lock;
-	pthread_cond_t freed;
-	struct cf_held *held;
-};
-
 /* A directory that waits to be written to cache.db; holds a reference. */
 struct cf_keep {
 	struct cf_index *index;
@@ -114,6 +107,7 @@ struct cf_keep {
 struct cf_share {
 	struct cf_settings set;		/* its strings are ours */
 	struct cf_calls calls;
+	_Atomic uint64_t ram_max, db_max;	/* those of `set` at first */
 	struct cf_key key;
 	struct cf_stats stats;		/* by __atomic */
 	struct cf_shard shard[CF_SHARDS];
@@ -121,7 +115,8 @@ struct cf_share {
 	_Atomic uint64_t directories;
 	_Atomic uint64_t clock;		/* requests */
 	struct cf_watch watch;
-	struct cf_guard guard[CF_GUARDS];
+	struct cf_guards *guards;
+	bool own_guards;
 	_Atomic int64_t told_us;	/* collision() was called */
 
 	struct cf_cache *cache;		/* NULL = there is none */
@@ -136,6 +131,16 @@ struct cf_share {
 
 #define cf_count(share, name, n) \
 	__atomic_fetch_add(&(share)->stats.name, (n), __ATOMIC_RELAXED)
+
+/* ------------------------------------------------------------------ */
+/* guard.c */
+
+void cf_held_init(const struct cf_guards *guards, const struct cf_dir *dir,
+		  const struct cf_folded *folded, struct cf_held *held);
+/* 0, or -EAGAIN instead of waiting for whoever has it. */
+int cf_hold(struct cf_guards *guards, struct cf_held *held, bool nowait);
+/* Does nothing if it is not held. */
+void cf_let_go(struct cf_guards *guards, struct cf_held *held);
 
 /* ------------------------------------------------------------------ */
 /* dirs.c */

@@ -35,7 +35,7 @@ cf_keep_open(struct cf_share *share)
 		.dir = share->set.cache_dir,
 		.tag = share->set.tag,
 		.fold = cf_fold_id(share->set.mode),
-		.max = share->set.db_max,
+		.max = &share->db_max,
 		.mode = share->set.mode,
 	};
 	const char *why;
@@ -70,7 +70,7 @@ wants_load(struct cf_share *share, const struct cf_index *index)
 {
 	return index->state == CF_DELTA && index->asked >= LOAD_ASKED &&
 	       share->memory + index->cached.n * NAME_BYTES <
-		       share->set.ram_max / 4 * 3;
+		       share->ram_max / 4 * 3;
 }
 
 bool

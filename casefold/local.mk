@@ -4,6 +4,7 @@ casefold_libcasefold_a_SOURCES = casefold/casefold.h \
 	casefold/cache.c casefold/cache.h casefold/cache_db.h \
 	casefold/cache_write.c casefold/db.c casefold/db.h casefold/dirs.c \
 	casefold/find.c casefold/fold.c casefold/fold.h casefold/fold_table.h \
+	casefold/guard.c \
 	casefold/index.c casefold/index.h casefold/keep.c casefold/names.c casefold/names.h \
 	casefold/read.c casefold/scan.c casefold/scan.h casefold/share.c \
 	casefold/state.c casefold/state.h casefold/state_cache.c \
@@ -33,6 +34,12 @@ TESTS += tests/test-casefold-host
 tests_test_casefold_host_SOURCES = tests/test-casefold-host.c \
 	tests/casefold-test.h tests/tap.h
 tests_test_casefold_host_LDADD = $(CASEFOLD_LIBS)
+
+check_PROGRAMS += tests/test-casefold-limits
+TESTS += tests/test-casefold-limits
+tests_test_casefold_limits_SOURCES = tests/test-casefold-limits.c \
+	tests/casefold-test.h tests/tap.h
+tests_test_casefold_limits_LDADD = $(CASEFOLD_LIBS)
 
 check_PROGRAMS += tests/test-casefold-oracle
 TESTS += tests/test-casefold-oracle

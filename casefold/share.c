@@ -26,15 +26,31 @@ cf_settings_init(struct cf_settings *set, enum cf_mode mode)
 	};
 }
 
+void
+cf_share_limits(struct cf_share *share, uint64_t ram_max, uint64_t db_max)
+{
+	share->ram_max = ram_max;
+	share->db_max = db_max;
+}
+
 static int
 copy_settings(struct cf_share *share, const struct cf_settings *set)
 {
 	share->set = *set;
+	cf_share_limits(share, set->ram_max, set->db_max);
 	share->set.tag = strdup(set->tag ? set->tag : "");
 	share->set.cache_dir = set->cache_dir ? strdup(set->cache_dir) : NULL;
 	if (!share->set.tag || (set->cache_dir && !share->set.cache_dir))
 		return -ENOMEM;
 	return 0;
+}
+
+static int
+set_guards(struct cf_share *share)
+{
+	share->guards = share->set.guards;
+	share->own_guards = !share->guards;
+	return share->own_guards ? cf_guards_new(&share->guards) : 0;
 }
 
 static int
@@ -61,11 +77,9 @@ cf_share_new(const struct cf_settings *set, const struct cf_calls *calls,
 	pthread_mutex_init(&s->open_lock, NULL);
 	pthread_mutex_init(&s->work_lock, NULL);
 	pthread_mutex_init(&s->keep_lock, NULL);
-	for (int i = 0; i < CF_GUARDS; i++) {
-		pthread_mutex_init(&s->guard[i].lock, NULL);
-		pthread_cond_init(&s->guard[i].freed, NULL);
-	}
 	err = copy_settings(s, set);
+	if (!err)
+		err = set_guards(s);
 	if (!err)
 		err = make_key(&s->key);
 	if (!err)
@@ -109,10 +123,8 @@ cf_share_free(struct cf_share *share)
 	pthread_mutex_destroy(&share->keep_lock);
 	cf_index_fini(share);
 	cf_watch_fini(&share->watch);
-	for (int i = 0; i < CF_GUARDS; i++) {
-		pthread_mutex_destroy(&share->guard[i].lock);
-		pthread_cond_destroy(&share->guard[i].freed);
-	}
+	if (share->own_guards)
+		cf_guards_free(share->guards);
 	free((char *)share->set.tag);
 	free((char *)share->set.cache_dir);
 	free(share);
@@ -139,6 +151,9 @@ cf_share_info(struct cf_share *share, struct cf_info *info)
 	pthread_mutex_lock(&share->watch.lock);
 	info->watches = share->watch.n;
 	pthread_mutex_unlock(&share->watch.lock);
+	pthread_mutex_lock(&share->keep_lock);
+	info->waiting = share->nkeep;
+	pthread_mutex_unlock(&share->keep_lock);
 	if (share->open && share->cache) {
 		info->db_bytes = cf_cache_bytes(share->cache);
 		info->db = info->db_bytes > 0;

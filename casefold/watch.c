@@ -51,6 +51,21 @@ kernel_max(void)
 	return n / 2;
 }
 
+/* A user may have few of them (fs.inotify.max_user_instances): where there is
+ * none now, there may be one later.  Under watch->lock. */
+static bool
+open_queue(struct cf_watch *watch)
+{
+	if (watch->fd >= 0)
+		return true;
+	if (!watch->max || cf_clock_us() - watch->full_us < RETRY_US)
+		return false;
+	watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (watch->fd < 0)
+		watch->full_us = cf_clock_us();
+	return watch->fd >= 0;
+}
+
 void
 cf_watch_open(struct cf_watch *watch)
 {
@@ -58,8 +73,9 @@ cf_watch_open(struct cf_watch *watch)
 
 	if (watch->max > max)
 		watch->max = max;
-	if (watch->max)
-		watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	pthread_mutex_lock(&watch->lock);
+	open_queue(watch);
+	pthread_mutex_unlock(&watch->lock);
 }
 
 void
@@ -204,10 +220,10 @@ cf_watch_add(struct cf_share *share, struct cf_index *index, int fd)
 	struct cf_watch *watch = &share->watch;
 	int err;
 
-	if (watch->fd < 0)
+	if (!watch->max)
 		return false;
 	pthread_mutex_lock(&watch->lock);
-	err = add_watch(share, index, fd);
+	err = open_queue(watch) ? add_watch(share, index, fd) : -EAGAIN;
 	pthread_mutex_unlock(&watch->lock);
 	if (err != -ENOSPC)
 		return !err;

@@ -25,6 +25,8 @@ enum {
 	NAME_BYTES = 3 * 256,		/* a name, written for Windows */
 	BUDGET_NS = 5000000,		/* READDIRPLUS answers by then */
 	BUDGET_ENTRIES = 16,		/* looks at the clock this often */
+	BRIEF = 3,			/* entries: dots, and one */
+	BRIEF_ROOM = 1024,		/* bytes that they take at most */
 };
 
 struct dent {			/* as getdents64 gives it */
@@ -40,6 +42,8 @@ struct reply {
 	size_t len, room;
 	bool plus;
 	unsigned tried;		/* entries */
+	bool brief;			/* as is_brief() says */
+	unsigned n, others;		/* entries; but for the dots */
 	struct timespec start;
 };
 
@@ -191,6 +195,8 @@ put(struct reply *r, struct fs_handle *h, const struct dent *d)
 
 	if (!is_shown(c, d) || len > NAME_MAX)
 		return 0;
+	if (r->brief && !is_dots(d->name) && r->others)
+		return 0;
 	if (fs_is_windows(c->s))
 		len = fs_win_name(d->name, len, name, sizeof(name));
 	else
@@ -210,16 +216,20 @@ put(struct reply *r, struct fs_handle *h, const struct dent *d)
 	memcpy(p + fixed - FUSE_NAME_OFFSET, &out, FUSE_NAME_OFFSET);
 	memcpy(p + fixed, name, len);
 	r->len += size;
+	r->others += !is_dots(d->name);
+	r->n++;
 	return 0;
 }
 
 /* READDIRPLUS looks each name up; do not keep other requests waiting.  A small
  * directory is answered whole, also by a thread that had to wait its turn. */
 static bool
-time_is_up(struct reply *r)
+has_enough(struct reply *r)
 {
 	struct timespec now;
 
+	if (r->brief && r->n == BRIEF)
+		return true;
 	if (!r->plus || ++r->tried % BUDGET_ENTRIES || !r->len)
 		return false;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
@@ -233,7 +243,7 @@ put_all(struct reply *r, struct fs_handle *h, const char *buf)
 {
 	while (h->at < h->len) {
 		const struct dent *d = (const void *)(buf + h->at);
-		int err = time_is_up(r) ? -ENOSPC : put(r, h, d);
+		int err = has_enough(r) ? -ENOSPC : put(r, h, d);
 
 		if (err)
 			return r->len ? 1 : err;
@@ -286,6 +296,20 @@ read_entries(struct reply *r, struct fs_handle *h)
 	return enough < 0 ? enough : 0;
 }
 
+/*
+ * The Windows client lists by READDIRPLUS.  READDIR has two uses there: is a
+ * directory empty, and, with its option -i, the search for a name in other
+ * case when we have said that there is none, a page of 4 KiB after the other to
+ * the end.  We have looked ourselves, and better: so the dots and one entry are
+ * all that it gets, at offset 0, and then the end.
+ */
+static bool
+is_brief(const struct fs_ctx *c, bool plus, size_t room)
+{
+	return !plus && c->share->fold && fs_is_windows(c->s) &&
+	       room >= BRIEF_ROOM;
+}
+
 static ssize_t
 read_dir(struct fs_ctx *c, const struct fuse_read_in *in, bool plus)
 {
@@ -297,6 +321,9 @@ read_dir(struct fs_ctx *c, const struct fuse_read_in *in, bool plus)
 	r.room = in->size < room ? in->size : room;
 	if (r.room > FS_OUT_MAX)
 		r.room = FS_OUT_MAX;
+	r.brief = is_brief(c, plus, r.room);
+	if (r.brief && in->offset)
+		return 0;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &r.start);
 	pthread_mutex_lock(&h->stream);
 	err = seek_to(h, in->offset);

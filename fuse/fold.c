@@ -101,7 +101,7 @@ fs_fold_find(struct fs_ctx *c, fs_fold_fn *run, void *arg)
 		return err;
 	for (int i = 0; i < ROUNDS; i++) {
 		err = cf_find(c->share->fold, &dir, c->name,
-			      i ? 0 : CF_MISSED, real);
+			      i ? 0 : CF_MISSED | CF_UNSEEN, real);
 		if (err < 0)
 			return may_defer(c, err);
 		err = run(c, real, arg);

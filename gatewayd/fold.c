@@ -5,6 +5,10 @@
  *
  * One task at a time, on a pool thread, because all of it may wait for a disk;
  * the control thread says what is next.
+ *
+ * The names that are known outlive a reload: a share that takes the place of
+ * another has the same struct fold, unless it folds otherwise or shows another
+ * directory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,24 +28,29 @@ enum {
 	CLOSE = 1 << 3,
 };
 
-/* Of a struct share; the control thread's, but for what the task has. */
+/* Of the shares that hold it; the control thread's, but for what the task
+ * has. */
 struct fold {
-	struct share *share;
+	LIST_ENTRY(fold) link;	/* in tag->folds */
+	struct gw *gw;
+	unsigned refs;		/* shares */
+	struct share *last;	/* the one that closes it, or NULL */
 	struct cf_share *cf;
 	char tag[CONF_TAG_MAX + 1];
+	char *path;
+	unsigned mode;		/* enum conf_casefold */
+	bool disk;		/* with a cache.db */
 	struct gw_msg work;	/* any thread: there is something to do */
 	struct gw_msg done;	/* pool thread: the task has ended */
 	struct event *timer;	/* more work by then */
 	unsigned wanted;
 	bool running;
-	bool closing;
 	time_t checked;
 	struct cf_check result;
 
 	/* While it runs, the task's. */
 	struct pool_task task;
 	unsigned doing;
-	const char *path;
 	int next_ms, err;
 	struct cf_check check;
 };
@@ -76,7 +85,7 @@ run_task(struct pool_task *task)
 		f->next_ms = cf_share_work(f->cf);
 	if (f->doing & CLOSE)
 		cf_share_free(f->cf);
-	gw_post(f->share->gw, &f->done);
+	gw_post(f->gw, &f->done);
 }
 
 /* ---- on the control thread ---- */
@@ -89,8 +98,7 @@ run_next(struct fold *f)
 	f->running = true;
 	f->doing = f->wanted;
 	f->wanted = 0;
-	f->path = f->share->conf->path;
-	pool_run(f->share->gw->pool, &f->task);
+	pool_run(f->gw->pool, &f->task);
 }
 
 static void
@@ -107,7 +115,7 @@ on_work(struct gw *gw, struct gw_msg *msg)
 					 offsetof(struct fold, work));
 
 	(void)gw;
-	if (!f->closing)
+	if (!f->last)
 		want(f, WORK);
 }
 
@@ -149,13 +157,12 @@ say_checked(struct fold *f)
 static void
 drop(struct fold *f)
 {
-	struct gw *gw = f->share->gw;
-
-	gw_unpost(gw, &f->work);
-	gw_unpost(gw, &f->done);
+	gw_unpost(f->gw, &f->work);
+	gw_unpost(f->gw, &f->done);
 	if (f->timer)
 		event_free(f->timer);
-	f->share->fold = NULL;
+	LIST_REMOVE(f, link);
+	free(f->path);
 	free(f);
 }
 
@@ -183,11 +190,12 @@ on_done(struct gw *gw, struct gw_msg *msg)
 	f->running = false;
 	say_done(f);
 	if (f->doing & CLOSE) {
+		f->last->fold = NULL;
 		drop(f);
 		gw_check_stopped(gw);
 		return;
 	}
-	if (f->next_ms >= 0 && !f->closing)
+	if (f->next_ms >= 0 && !f->last)
 		evtimer_add(f->timer, &tv);
 	run_next(f);
 }
@@ -216,7 +224,7 @@ on_needed(void *arg)
 {
 	struct fold *f = arg;
 
-	gw_post(f->share->gw, &f->work);
+	gw_post(f->gw, &f->work);
 }
 
 /* ---- a share's life ---- */
@@ -250,9 +258,9 @@ own_dir(struct share *share)
 }
 
 static int
-new_cf(struct fold *f)
+new_cf(struct fold *f, struct share *share)
 {
-	const struct conf_share *c = f->share->conf;
+	const struct conf_share *c = share->conf;
 	struct cf_calls calls = { on_collision, on_cache, on_needed, f };
 	struct cf_settings set;
 	char *dir = NULL;
@@ -260,14 +268,15 @@ new_cf(struct fold *f)
 
 	cf_settings_init(&set, c->casefold == CONF_CASEFOLD_ASCII ? CF_ASCII :
 								     CF_NT);
+	set.guards = f->gw->guards;
 	set.tag = c->tag;
 	set.ram_max = c->casefold_memory;
 	set.db_max = c->casefold_disk;
 	if (c->casefold_disk) {
-		dir = own_dir(f->share);
+		dir = own_dir(share);
 		if (!dir)
 			return -ENOMEM;
-		make_dirs(f->share->gw->cache_dir);
+		make_dirs(f->gw->cache_dir);
 		set.cache_dir = dir;
 	}
 	err = cf_share_new(&set, &calls, &f->cf);
@@ -275,40 +284,107 @@ new_cf(struct fold *f)
 	return err;
 }
 
+/* One that does for these settings, too, and is not about to end. */
+static struct fold *
+find_fold(const struct share *share)
+{
+	const struct conf_share *c = share->conf;
+	struct fold *f;
+
+	LIST_FOREACH(f, &share->tag->folds, link)
+		if (!f->last && f->mode == c->casefold &&
+		    f->disk == (c->casefold_disk > 0) &&
+		    !strcmp(f->path, c->path))
+			return f;
+	return NULL;
+}
+
+static int
+make_fold(struct share *share, struct fold **out)
+{
+	struct fold *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	LIST_INSERT_HEAD(&share->tag->folds, f, link);
+	f->gw = share->gw;
+	f->work.run = on_work;
+	f->done.run = on_done;
+	f->task.run = run_task;
+	f->mode = share->conf->casefold;
+	f->disk = share->conf->casefold_disk > 0;
+	f->path = strdup(share->conf->path);
+	snprintf(f->tag, sizeof(f->tag), "%s", share->conf->tag);
+	f->timer = evtimer_new(f->gw->base, on_timer, f);
+	err = f->timer && f->path ? new_cf(f, share) : -ENOMEM;
+	if (err)
+		drop(f);
+	else
+		*out = f;
+	return err;
+}
+
 int
 fold_new(struct share *share)
 {
 	struct fold *f;
-	int err;
+	int err = 0;
 
 	if (share->conf->casefold == CONF_CASEFOLD_NO)
 		return 0;
-	f = calloc(1, sizeof(*f));
+	f = find_fold(share);
 	if (!f)
-		return -ENOMEM;
-	f->share = share;
-	f->work.run = on_work;
-	f->done.run = on_done;
-	f->task.run = run_task;
-	snprintf(f->tag, sizeof(f->tag), "%s", share->conf->tag);
-	f->timer = evtimer_new(share->gw->base, on_timer, f);
-	err = f->timer ? new_cf(f) : -ENOMEM;
-	share->fold = f;
+		err = make_fold(share, &f);
 	if (err)
-		drop(f);
-	else
-		fs_share_fold(share->fs, f->cf);
-	return err;
+		return err;
+	f->refs++;
+	share->fold = f;
+	fs_share_fold(share->fs, f->cf);
+	return 0;
+}
+
+void
+fold_commit(struct share *share)
+{
+	if (share->fold)
+		cf_share_limits(share->fold->cf, share->conf->casefold_memory,
+				share->conf->casefold_disk);
+}
+
+/* Let another share have it; false if there is none. */
+static bool
+leave(struct share *share)
+{
+	if (share->fold->refs == 1)
+		return false;
+	share->fold->refs--;
+	share->fold = NULL;
+	return true;
 }
 
 /* A share that was never served. */
 void
 fold_discard(struct share *share)
 {
-	if (!share->fold)
+	if (!share->fold || leave(share))
 		return;
 	cf_share_free(share->fold->cf);
 	drop(share->fold);
+	share->fold = NULL;
+}
+
+static void
+add_counters(const struct fold *f, struct cf_stats *sum)
+{
+	struct cf_stats now;
+
+	if (f->last)
+		return;
+	cf_share_stats(f->cf, &now);
+#define ADD(name, help) sum->name += now.name;
+	CF_STATS(ADD)
+#undef ADD
 }
 
 bool
@@ -316,11 +392,11 @@ fold_close(struct share *share)
 {
 	struct fold *f = share->fold;
 
-	if (!f)
+	if (!f || leave(share))
 		return true;
-	if (!f->closing) {
-		fold_counters(share, &share->tag->fold_past);
-		f->closing = true;
+	if (!f->last) {
+		add_counters(f, &share->tag->fold_past);
+		f->last = share;
 		evtimer_del(f->timer);
 		want(f, CLOSE);
 	}
@@ -328,23 +404,20 @@ fold_close(struct share *share)
 }
 
 void
-fold_counters(struct share *share, struct cf_stats *sum)
+fold_counters(const struct tag *tag, struct cf_stats *sum)
 {
-	struct cf_stats now;
+	struct fold *f;
 
-	if (!share->fold || share->fold->closing)
-		return;
-	cf_share_stats(share->fold->cf, &now);
-#define ADD(name, help) sum->name += now.name;
-	CF_STATS(ADD)
-#undef ADD
+	*sum = tag->fold_past;
+	LIST_FOREACH(f, &tag->folds, link)
+		add_counters(f, sum);
 }
 
 void
 fold_info(struct share *share, struct cf_info *info)
 {
 	memset(info, 0, sizeof(*info));
-	if (share->fold && !share->fold->closing)
+	if (share->fold && !share->fold->last)
 		cf_share_info(share->fold->cf, info);
 }
 
@@ -378,17 +451,17 @@ fold_show(struct share *share, struct evbuffer *out)
 
 	evbuffer_add_printf(out, "casefold %s\n",
 			    modes[share->conf->casefold]);
-	if (!share->fold || share->fold->closing)
+	if (!share->fold || share->fold->last)
 		return;
 	fold_info(share, &i);
 	evbuffer_add_printf(out, "directories %llu\nmemory %llu\n"
 			    "watches %llu\ndatabase %s\n"
-			    "database_bytes %llu\n",
+			    "database_bytes %llu\nwaiting %u\n",
 			    (unsigned long long)i.directories,
 			    (unsigned long long)i.memory,
 			    (unsigned long long)i.watches,
 			    i.db ? "yes" : "no",
-			    (unsigned long long)i.db_bytes);
+			    (unsigned long long)i.db_bytes, i.waiting);
 	show_check(share->fold, out);
 }
 
@@ -401,7 +474,7 @@ fold_word(struct share *share, const char *word, char *why, size_t size)
 	} words[] = { { "check", CHECK }, { "rebuild", REBUILD } };
 	struct fold *f = share->fold;
 
-	if (!f || f->closing) {
+	if (!f || f->last) {
 		snprintf(why, size, "casefold is off in this share");
 		return -EOPNOTSUPP;
 	}

@@ -65,6 +65,7 @@ struct gw {
 	struct pool *pool;
 	struct fs_budget *budget;	/* fds of all shares */
 	char *cache_dir;		/* as it was at the start */
+	struct cf_guards *guards;	/* of all shares with casefold */
 	struct ctl *ctl;
 	struct activation *activation;	/* sockets of the service manager, or NULL */
 	struct event *signals[3];
@@ -132,7 +133,8 @@ struct tag {
 	uint64_t sessions_total;
 	uint64_t refused;		/* frontends turned away */
 	struct op_table cleared;	/* the table as it was at `clear` */
-	struct cf_stats fold_past;	/* of shares that ended */
+	LIST_HEAD(, fold) folds;	/* fold.c: in use by its shares */
+	struct cf_stats fold_past;	/* of those that ended */
 
 	struct throttle throttle;	/* any thread's */
 
@@ -329,7 +331,6 @@ void share_counters(struct share *share, struct fs_counters *sum);
 void share_ops(struct share *share, struct op_table *sum);
 void share_each_thread(struct share *share,
 		       void (*fn)(struct qthread *t, void *ctx), void *ctx);
-void share_fold_counters(struct share *share, struct cf_stats *sum);
 unsigned share_sessions(struct share *share);	/* of its tag */
 const char *share_state(struct share *share);
 
@@ -500,9 +501,12 @@ void pool_share_init(struct share *share);
 /* ---- fold.c: a share with casefold ---- */
 int fold_new(struct share *share);	/* if it is configured; fs is open */
 void fold_discard(struct share *share);
+/* The share has taken the place of the one before. */
+void fold_commit(struct share *share);
 /* False: its end has begun; gw_check_stopped() is called when it is done. */
 bool fold_close(struct share *share);
-void fold_counters(struct share *share, struct cf_stats *sum);
+/* Of all shares of the tag. */
+void fold_counters(const struct tag *tag, struct cf_stats *sum);
 void fold_info(struct share *share, struct cf_info *info);
 /* check or rebuild; what comes of it is logged, and shown. */
 int fold_word(struct share *share, const char *word, char *why, size_t size);

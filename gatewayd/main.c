@@ -216,6 +216,8 @@ start(struct gw *gw, struct args *a)
 	if (!gw->cache_dir)
 		err = -ENOMEM;
 	if (!err)
+		err = cf_guards_new(&gw->guards);
+	if (!err)
 		err = vh_sigbus_init();
 	if (!err)
 		err = gw_init(gw);
@@ -268,6 +270,7 @@ run(struct args *a)
 	gw_fini(&gw);
 	fs_budget_free(gw.budget);
 	free(gw.cache_dir);
+	cf_guards_free(gw.guards);
 	conf_free(gw.conf);
 	log_info("stopped");
 	log_keep(NULL);

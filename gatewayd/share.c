@@ -176,6 +176,7 @@ share_commit(struct share *share, struct share *old)
 		TAILQ_INSERT_BEFORE(old, share, link);
 	else
 		TAILQ_INSERT_TAIL(&share->gw->shares, share, link);
+	fold_commit(share);
 	if (old && old->conf->trace != c->trace)
 		tag_trace(share->tag, (enum conf_trace)c->trace);
 	if (old)
@@ -420,16 +421,6 @@ share_ops(struct share *share, struct op_table *sum)
 	op_table_add(sum, &share->tag->past_ops);
 	pthread_mutex_unlock(&share->tag->lock);
 	share_each_thread(share, add_ops, sum);
-}
-
-void
-share_fold_counters(struct share *share, struct cf_stats *sum)
-{
-	struct share *each = NULL;
-
-	*sum = share->tag->fold_past;
-	while ((each = share_of_tag(share->gw, each, share->conf->tag)))
-		fold_counters(each, sum);
 }
 
 unsigned

@@ -29,6 +29,7 @@ tag_get(struct gw *gw, const char *name)
 		t->gw = gw;
 		t->comes.burst = t->leaves.burst = COMINGS_SHOWN;
 		pthread_mutex_init(&t->lock, NULL);
+		LIST_INIT(&t->folds);
 	}
 	if (t)
 		t->refs++;

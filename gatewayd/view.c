@@ -123,7 +123,7 @@ share_view_init(struct share_view *v, struct share *share)
 		return err;
 	count_hung(v);
 	share_counters(share, &v->counters);
-	share_fold_counters(share, &v->fold);
+	fold_counters(tag, &v->fold);
 	fold_info(share, &v->fold_info);
 	share_ops(share, &v->ops);
 	if (share->fs)

@@ -30,7 +30,7 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-hung tests/test-daemon-maps tests/test-daemon-top \
 	tests/test-daemon-queues tests/test-daemon-windows \
 	tests/test-daemon-windows-life tests/test-daemon-isolation \
-	tests/test-throttle
+	tests/test-throttle tests/test-daemon-casefold
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -71,6 +71,8 @@ tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h
 tests_test_daemon_windows_LDADD = $(whole_test_ldadd)
+tests_test_daemon_casefold_SOURCES = tests/test-daemon-casefold.c tests/tap.h
+tests_test_daemon_casefold_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_life_SOURCES = tests/test-daemon-windows-life.c \
 	tests/tap.h
 tests_test_daemon_windows_life_LDADD = $(whole_test_ldadd)

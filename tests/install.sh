@@ -7,8 +7,8 @@
 build_packages="build-essential autoconf automake pkg-config
 	libevent-dev libsqlite3-dev libinih-dev"
 guest_packages="qemu-system-x86 busybox-static"
-test_packages="git fio e2fsprogs xfsprogs mmdebstrap sqlite3 stress-ng
-	$guest_packages"
+test_packages="git fio e2fsprogs xfsprogs btrfs-progs mmdebstrap sqlite3
+	stress-ng $guest_packages"
 # Not on everybody's machine: postgresql starts a server when it is installed.
 ci_packages="clang libclang-rt-dev shellcheck postgresql"
 

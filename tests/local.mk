@@ -35,9 +35,10 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-atime.sh tests/system/mount-casefold.sh \
-	tests/system/mount-ids.sh tests/system/mount-tar.sh \
-	tests/system/mount-reload.sh tests/system/guest-two-tags.sh \
-	tests/system/guest-inode-identity.sh tests/system/systemd.sh
+	tests/system/mount-ids.sh tests/system/casefold-fs.sh \
+	tests/system/mount-tar.sh tests/system/mount-reload.sh \
+	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
+	tests/system/guest-casefold.sh tests/system/systemd.sh
 # Only in check-long: they take minutes whatever SCALE says.
 LONG_TESTS = tests/system/planted.sh
 EXTRA_DIST += $(SYSTEM_TESTS) $(LONG_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
@@ -58,8 +59,9 @@ check-systemd: all
 check-long: all $(check_PROGRAMS)
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
-	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
-	TESTS='$(LONG_TESTS)' TEST_SUITE_LOG=long-suite.log
+	SCALE=$${SCALE-10} SCALE=50 $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
+	TESTS='$(LONG_TESTS)' TEST_SUITE_LOG=long-suite.log \
+	TESTS=tests/system/casefold-fs.sh TEST_SUITE_LOG=casefold-suite.log
 
 # Lines of the control socket, into the whole daemon.
 check_PROGRAMS += tests/fuzz/replay-ctl

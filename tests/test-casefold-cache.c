@@ -263,7 +263,7 @@ test_damage(void)
 		wrong += wrong_with_damage(7);
 	}
 	resets = told;
-	is_int(wrong, 0, "T42 bits flipped in %ld files (%ld noticed)", flips,
+	is_int(wrong, 0, "T42, I1, I6 bits flipped in %ld files (%ld noticed)", flips,
 	       resets);
 	for (long page = 0; page < size / 8192; page++) {
 		memcpy(bad, good, (size_t)size);
@@ -334,7 +334,7 @@ test_forged(void)
 		stop();
 		fill_cache();
 		sql(forged[i]);
-		is_int(wrong_with_damage(7), 0, "T47 %s", forged[i]);
+		is_int(wrong_with_damage(7), 0, "T47, I1, I7 %s", forged[i]);
 	}
 }
 
@@ -383,7 +383,7 @@ test_killed(void)
 		warm += stats_of(share).warm > 0;
 		stop();
 	}
-	is_int(wrong, 0, "T43 killed while writing (%d of 20 had written)",
+	is_int(wrong, 0, "T43, I7 killed while writing (%d of 20 had written)",
 	       warm);
 }
 
@@ -460,7 +460,7 @@ test_cap(void)
 		work();
 	}
 	cf_share_info(share, &info);
-	ok(info.db_bytes <= 200000, "T46 the file stays small (%llu)",
+	ok(info.db_bytes <= 200000, "T46, I8 the file stays small (%llu)",
 	   (unsigned long long)info.db_bytes);
 	stop();
 	start();

@@ -36,8 +36,8 @@ test_winner(void)
 	is_str(find(share, fd, "foo"), "Foo", "%s: T11 inexact found", how);
 	is_str(find(share, fd, "Foo"), "Foo", "%s: T10 exact found", how);
 	touch(fd, "foo");
-	is_str(find(share, fd, "foo"), "foo", "%s: T10 exact beats variant", how);
-	is_str(find(share, fd, "FOO"), "Foo", "%s: T12 the smallest wins", how);
+	is_str(find(share, fd, "foo"), "foo", "%s: T10, I2 exact beats variant", how);
+	is_str(find(share, fd, "FOO"), "Foo", "%s: T12, I5 the smallest wins", how);
 	touch(fd, "FOo");
 	is_str(find(share, fd, "FOO"), "FOo", "%s: T12 a smaller one came", how);
 	unlinkat(fd, "FOo", 0);
@@ -51,6 +51,33 @@ test_winner(void)
 	       "%s: letters beyond ASCII", how);
 	ok(told == 1 && stats_of(share).collisions >= 3,
 	   "%s: collisions are counted, and told of once", how);
+	close(fd);
+}
+
+/* Whoever asks the host himself gets what is known, and asks again if that is
+ * gone; a name that is gone is no collision (moved away, it stays known). */
+static void
+test_unseen(void)
+{
+	uint64_t before = stats_of(share).collisions;
+	char real[CF_NAME_MAX + 1] = "";
+	struct cf_dir dir;
+	int fd = fresh();
+
+	cf_dir_init(&dir, fd);
+	touch(fd, "Foo");
+	is_int(cf_find(share, &dir, "foo", CF_MISSED | CF_UNSEEN, real),
+	       CF_OTHER, "%s: not looked at", how);
+	is_str(real, "Foo", "%s: what is known", how);
+	if (renameat(fd, "Foo", fd, "bar") || renameat(fd, "bar", fd, "foO"))
+		bail("rename");
+	is_int(cf_find(share, &dir, "foo", CF_MISSED | CF_UNSEEN, real),
+	       CF_OTHER, "%s: one of two that are known", how);
+	is_str(real, "foO", "%s: the one that is there", how);
+	is_int(stats_of(share).collisions, before, "%s: no collision", how);
+	unlinkat(fd, "foO", 0);
+	is_int(cf_find(share, &dir, "foo", CF_MISSED | CF_UNSEEN, real),
+	       -ENOENT, "%s: none is left", how);
 	close(fd);
 }
 
@@ -107,6 +134,62 @@ test_errors(void)
 	   "%s: T15 needs no index", how);
 	is_int(may_create(share, fd, "123-45.6"), 0,
 	       "%s: T15 such a name may be made", how);
+	close(fd);
+}
+
+/* Each is a name of its own, whatever it looks like to a careless decoder. */
+static void
+test_invalid(void)
+{
+	static const char *const names[] = {
+		"\xc1\x81",		/* overlong A */
+		"\xc1\xa1",		/* overlong a */
+		"\xe0\x81\x81",		/* the same in three bytes */
+		"\xed\xa0\x80",		/* a surrogate */
+		"\xed\xa0\x80\xed\xb0\x80",	/* a pair of them */
+		"\xf0\x90\x90\xa8",	/* beyond U+FFFF */
+		"\xf0\x90\x90\x80",	/* its capital */
+		"\xff", "\xc3", "\x80", "Caf\xe9", "caf\xc9",
+	};
+	int n = sizeof(names) / sizeof(names[0]), fd = fresh(), bad = 0;
+
+	touch(fd, "A");
+	for (int i = 0; i < n; i++) {
+		bad += strcmp(find(share, fd, names[i]), "") != 0;
+		bad += may_create(share, fd, names[i]) != 0;
+		touch(fd, names[i]);
+	}
+	is_int(bad, 0, "%s: T5 invalid UTF-8 is nobody's variant", how);
+	for (int i = 0; i < n; i++)
+		bad += strcmp(find(share, fd, names[i]), names[i]) != 0;
+	is_int(bad, 0, "%s: T5 and found by itself", how);
+	is_str(find(share, fd, "CAF\xe9"), "",
+	       "%s: T5 the letters beside it count as they are, too", how);
+	is_str(find(share, fd, "a"), "A", "%s: T5 A is still there", how);
+	close(fd);
+}
+
+/* T6: U+0250 is two bytes long, its capital U+2C6F three. */
+static void
+test_growth(void)
+{
+	char low[CF_NAME_MAX + 1] = "", high[CF_NAME_MAX + 1] = "";
+	int fd = fresh();
+
+	for (int i = 0; i < 127; i++)
+		strcat(low, "\xc9\x90");
+	strcat(low, "x");
+	is_str(find(share, fd, low), "", "%s: T6 255 bytes, 382 folded", how);
+	touch(fd, low);
+	low[254] = 'X';
+	is_int(may_create(share, fd, low), CF_OTHER, "%s: T6 its variant", how);
+	low[254] = 'x';
+	is_str(find(share, fd, low), low, "%s: T6 itself", how);
+	low[170] = 0;
+	for (int i = 0; i < 85; i++)
+		strcat(high, "\xe2\xb1\xaf");
+	touch(fd, high);
+	is_str(find(share, fd, low), high, "%s: T6 255 bytes for 170", how);
 	close(fd);
 }
 
@@ -413,8 +496,11 @@ test_all(const char *name, unsigned watches)
 	how = name;
 	told = 0;
 	test_winner();
+	test_unseen();
 	test_order();
 	test_errors();
+	test_invalid();
+	test_growth();
 	test_types();
 	test_unreadable();
 	test_create();

@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "casefold/fold.h"
+#include "casefold/names.h"
 
 #include <stdlib.h>
 
@@ -428,6 +428,57 @@ test_hash(void)
 	   "SipHash-1-3: a key, no bytes");
 }
 
+/* The longest run of slots that are taken. */
+static uint32_t
+longest_run(const struct cf_names *names)
+{
+	uint32_t run = 0, longest = 0;
+
+	for (uint32_t i = 0; i < 2 * names->nslots; i++) {
+		run = names->slots[i % names->nslots].at ? run + 1 : 0;
+		if (run > longest && run <= names->nslots)
+			longest = run;
+	}
+	return longest;
+}
+
+static uint32_t
+hash_with(const struct cf_key *key, const char *name)
+{
+	struct cf_folded folded;
+
+	cf_fold(CF_NT, name, strlen(name), &folded);
+	return (uint32_t)(cf_fold_hash(key, &folded) >> 32);
+}
+
+/* I8: names that all fall on one slot under a key that somebody knows are as
+ * good as any under the one that he does not. */
+static void
+test_crafted(void)
+{
+	struct cf_key known = { 1, 2 }, secret = { 0x1234567, 0x89abcdef };
+	struct cf_names bad = { 0 }, good = { 0 };
+	char name[32];
+	int n = 0;
+
+	for (unsigned i = 0; n < 2000; i++) {
+		snprintf(name, sizeof(name), "name %u", i);
+		if (hash_with(&known, name) & 0x3ff)
+			continue;
+		cf_names_add(&bad, hash_with(&known, name), name,
+			     strlen(name));
+		cf_names_add(&good, hash_with(&secret, name), name,
+			     strlen(name));
+		n++;
+	}
+	ok(longest_run(&bad) > 500, "I8: crafted names would make long walks "
+	   "(%u slots)", longest_run(&bad));
+	ok(longest_run(&good) < 150, "I8: under another key they do not (%u)",
+	   longest_run(&good));
+	cf_names_fini(&bad);
+	cf_names_fini(&good);
+}
+
 int
 main(void)
 {
@@ -443,5 +494,6 @@ main(void)
 	test_property();
 	test_idempotence();
 	test_hash();
+	test_crafted();
 	return tap_done();
 }

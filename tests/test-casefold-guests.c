@@ -372,7 +372,7 @@ judge(const char *how, struct actor *a, int n)
 		}
 		free(a[i].v);
 	}
-	is_int(wrong, 0, "T34 %s: %ld answers (%ld none, %ld refused), "
+	is_int(wrong, 0, "T34, I1 to I3 %s: %ld answers (%ld none, %ld refused), "
 	       "%ld changes by guests, wrong answers", how, answers, none,
 	       refused, changes);
 }
@@ -434,8 +434,9 @@ remove_work(void)
 	rmdir(work);
 }
 
+/* Where to, or on a disk and in memory. */
 int
-main(void)
+main(int argc, char **argv)
 {
 	unsigned seed = (unsigned)(getenv("SEED") ? atol(getenv("SEED")) : 1);
 
@@ -447,9 +448,14 @@ main(void)
 	server.extra = "casefold = nt\n";
 	per_guest = tap_scaled(5000);
 	printf("# SEED=%u\n", seed);
-	run("on a disk", NULL, GUEST_LINUX, seed);
-	run("in memory, a Windows guest among them", "/dev/shm",
-	    GUEST_WINDOWS_B, seed);
+	for (int i = 1; i < argc; i++)
+		run(argv[i], argv[i], i % 2 ? GUEST_LINUX : GUEST_WINDOWS_B,
+		    seed);
+	if (argc == 1) {
+		run("on a disk", NULL, GUEST_LINUX, seed);
+		run("in memory, a Windows guest among them", "/dev/shm",
+		    GUEST_WINDOWS_B, seed);
+	}
 	remove_work();
 	return tap_done();
 }

@@ -435,6 +435,47 @@ test_threads(void)
 
 /* ------------------------------------------------------------------ */
 
+/* The Windows client with -i reads the directory when a name is not there: it
+ * gets the dots and one name, which says that the directory is not empty. */
+static int
+entries(int64_t dir, uint64_t offset, bool plus, uint64_t *last)
+{
+	int64_t fh = fc_opendir(c, (uint64_t)dir);
+	ssize_t len = fc_readdir(c, (uint64_t)dir, (uint64_t)fh, offset, 4080,
+				 plus);
+	ssize_t size = plus ? (ssize_t)sizeof(struct fuse_entry_out) : 0;
+	const struct fuse_dirent *d;
+	int n = 0;
+
+	for (ssize_t at = 0; at < len; n++) {
+		d = (const void *)(c->out + at + size);
+		at += size + (ssize_t)FUSE_DIRENT_SIZE(d);
+		*last = d->off;
+	}
+	fc_releasedir(c, (uint64_t)dir, (uint64_t)fh);
+	return len < 0 ? (int)len : n;
+}
+
+static void
+test_brief(bool windows)
+{
+	int64_t dir = fc_mkdir(c, 1, "Dir", 0755);
+	uint64_t last = 0;
+	char name[32];
+
+	is_int(entries(dir, 0, false, &last), 2, "READDIR, empty");
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "Dir/File %d", i);
+		fc_file(c, name, "");
+	}
+	is_int(fc_lookup(c, (uint64_t)dir, "none"), -ENOENT, "no such name");
+	is_int(entries(dir, 0, false, &last), windows ? 3 : 32, "READDIR");
+	is_int(entries(dir, last, false, &last), 0, "and no more");
+	ok(entries(dir, 0, true, &last) > 20,
+	   "READDIRPLUS shows all that there is room for");
+	fc_empty(c);
+}
+
 static void
 test_all(const char *guest, bool windows)
 {
@@ -453,6 +494,7 @@ test_all(const char *guest, bool windows)
 	test_two_dirs();
 	test_links();
 	test_no_case();
+	test_brief(windows);
 	test_threads();
 	stop();
 	start(CONF_CASEFOLD_NT, windows);

@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <getopt.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,8 +163,8 @@ start(struct bench *b, struct contender *w)
 		snprintf(w->why, sizeof(w->why), "cannot start: %s",
 			 strerror(-err));
 	else
-		err = bench_client_new(s->socket, &w->client, w->why,
-				       sizeof(w->why));
+		err = bench_client_new(s->socket, BENCH_FILES, &w->client,
+				       w->why, sizeof(w->why));
 	return err == 0;
 }
 
@@ -392,26 +391,6 @@ run_all(struct bench *b)
 
 /* ------------------------------------------------------------------ */
 
-/* The first two CPUs we may use; with one only, both share it. */
-static void
-choose_cpus(struct bench *b)
-{
-	cpu_set_t set;
-
-	if (b->server_cpu < 0 && sched_getaffinity(0, sizeof(set), &set) == 0) {
-		for (int i = 0; i < CPU_SETSIZE; i++) {
-			if (!CPU_ISSET((size_t)i, &set))
-				continue;
-			if (b->server_cpu < 0)
-				b->server_cpu = i;
-			else if (b->client_cpu < 0)
-				b->client_cpu = i;
-		}
-	}
-	if (b->client_cpu < 0)
-		b->client_cpu = b->server_cpu;
-}
-
 static int
 usage(void)
 {
@@ -473,7 +452,7 @@ main(int argc, char **argv)
 
 	if (err)
 		return err;
-	choose_cpus(&b);
+	bench_choose_cpus(&b.server_cpu, &b.client_cpu);
 	err = make_share(&b);
 	if (err)
 		fprintf(stderr, "bench: %s: %s\n", b.base, strerror(-err));

@@ -25,6 +25,7 @@ struct bench_op {
 	unsigned nsteps;
 	uint32_t opcode[BENCH_STEPS];
 	const char *file;	/* name of file number %u, or NULL */
+	bool keep;		/* what is created stays, but is forgotten */
 	uint32_t io;		/* bytes of READ or WRITE */
 	bool missing;		/* ENOENT is right */
 	bool fresh;		/* another name each time */
@@ -36,6 +37,10 @@ struct bench_op {
 
 extern const struct bench_op bench_ops[];
 extern const unsigned bench_nops;
+
+/* Where they are -1: the first two CPUs we may use; with one only, both share
+ * it. */
+void bench_choose_cpus(int *server_cpu, int *client_cpu);
 
 /* Processor time of one request done without any server, in nanoseconds. */
 double bench_floor(const struct bench_op *op, const char *dir, double seconds);
@@ -50,15 +55,17 @@ struct bench_result {
 
 struct bench_client;
 
-/* Connect, INIT, and know all files.  0, or -errno with a sentence in why. */
-int bench_client_new(const char *socket, struct bench_client **client,
-		     char *why, size_t size);
+/* Connect, INIT, and know the files f0 to f`nfiles - 1` and "data", BENCH_FILES
+ * at most.  0, or -errno with a sentence in why. */
+int bench_client_new(const char *socket, unsigned nfiles,
+		     struct bench_client **client, char *why, size_t size);
 void bench_client_free(struct bench_client *c);
 
 struct bench_run {
 	const struct bench_op *op;
 	unsigned depth;
 	double seconds;
+	uint64_t limit;		/* end after so many requests; 0 = never */
 	bool sleep;		/* until called; else look all the time */
 };
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,25 @@ now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void
+bench_choose_cpus(int *server_cpu, int *client_cpu)
+{
+	cpu_set_t set;
+
+	if (*server_cpu < 0 && sched_getaffinity(0, sizeof(set), &set) == 0) {
+		for (int i = 0; i < CPU_SETSIZE; i++) {
+			if (!CPU_ISSET((size_t)i, &set))
+				continue;
+			if (*server_cpu < 0)
+				*server_cpu = i;
+			else if (*client_cpu < 0)
+				*client_cpu = i;
+		}
+	}
+	if (*client_cpu < 0)
+		*client_cpu = *server_cpu;
 }
 
 /* ------------------------------------------------------------------ */
@@ -146,7 +166,8 @@ run_requests(struct bench_client *c, uint64_t until_ns)
 		err = wait_answer(c, &s);
 		if (err)
 			break;
-		if (now_ns() >= until_ns)
+		if (now_ns() >= until_ns ||
+		    (c->run->limit && c->count >= c->run->limit))
 			finish_cycles(c);
 		err = advance(c, s, &ended);
 		running -= ended;
@@ -250,7 +271,7 @@ open_session(struct bench_client *c)
 {
 	int err = call_init(c);
 
-	for (unsigned i = 0; i < BENCH_FILES && !err; i++) {
+	for (unsigned i = 0; i < c->nfiles && !err; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "f%u", i);
@@ -287,8 +308,8 @@ lay_out(struct bench_client *c)
 }
 
 int
-bench_client_new(const char *socket, struct bench_client **client, char *why,
-		 size_t size)
+bench_client_new(const char *socket, unsigned nfiles,
+		 struct bench_client **client, char *why, size_t size)
 {
 	struct vh_front_settings set = {
 		.nqueues = 2,
@@ -302,6 +323,7 @@ bench_client_new(const char *socket, struct bench_client **client, char *why,
 
 	if (!c)
 		return -ENOMEM;
+	c->nfiles = nfiles;
 	c->why = why;
 	c->why_size = size;
 	err = vh_front_connect(socket, &set, &c->front, &text);
@@ -332,7 +354,7 @@ bench_client_free(struct bench_client *c)
 
 	c->why = why;
 	c->why_size = sizeof(why);
-	for (unsigned i = 0; i < BENCH_FILES && !err; i++)
+	for (unsigned i = 0; i < c->nfiles && !err; i++)
 		err = bench_forget(c, c->nodeid[i], c->nlookup[i]);
 	if (!err)
 		bench_forget(c, c->data_nodeid, c->data_nlookup);

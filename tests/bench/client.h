@@ -42,6 +42,7 @@ struct bench_client {
 	unsigned char *forgets;
 	unsigned free_forget[NFORGETS], nfree_forgets;
 	uint64_t unique;
+	unsigned nfiles;
 	uint64_t nodeid[BENCH_FILES], nlookup[BENCH_FILES];
 	uint64_t data_nodeid, data_nlookup, data_fh;
 	uint64_t created;		/* files made so far: their names */

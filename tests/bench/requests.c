@@ -105,7 +105,7 @@ send_getattr(struct bench_client *c, struct slot *s, const struct bench_op *op)
 	struct fuse_getattr_in in = { 0 };
 
 	(void)op;
-	s->file = next_random(s) % BENCH_FILES;
+	s->file = next_random(s) % c->nfiles;
 	bench_begin(c, s, FUSE_GETATTR, c->nodeid[s->file]);
 	bench_add_arg(s, &in, sizeof(in));
 	return bench_submit(c, s, 0, sizeof(struct fuse_attr_out), 0);
@@ -116,7 +116,7 @@ send_lookup(struct bench_client *c, struct slot *s, const struct bench_op *op)
 {
 	char name[32];
 
-	s->file = next_random(s) % BENCH_FILES;
+	s->file = next_random(s) % c->nfiles;
 	snprintf(name, sizeof(name), op->file,
 		 op->fresh ? (unsigned)c->created++ : s->file);
 	bench_begin(c, s, FUSE_LOOKUP, FUSE_ROOT_ID);
@@ -130,7 +130,7 @@ send_open(struct bench_client *c, struct slot *s, const struct bench_op *op)
 	struct fuse_open_in in = { .flags = O_RDONLY };
 
 	(void)op;
-	s->nodeid = c->nodeid[next_random(s) % BENCH_FILES];
+	s->nodeid = c->nodeid[next_random(s) % c->nfiles];
 	bench_begin(c, s, FUSE_OPEN, s->nodeid);
 	bench_add_arg(s, &in, sizeof(in));
 	return bench_submit(c, s, 0, sizeof(struct fuse_open_out), 0);
@@ -155,9 +155,8 @@ send_create(struct bench_client *c, struct slot *s, const struct bench_op *op)
 	};
 	char name[32];
 
-	(void)op;
 	s->file = (uint32_t)c->created++;
-	snprintf(name, sizeof(name), "new%u", s->file);
+	snprintf(name, sizeof(name), op->file ? op->file : "new%u", s->file);
 	bench_begin(c, s, FUSE_CREATE, FUSE_ROOT_ID);
 	bench_add_arg(s, &in, sizeof(in));
 	bench_add_name(s, name);
@@ -320,14 +319,27 @@ got_create(struct bench_client *c, struct slot *s, size_t len)
 	return 1;
 }
 
+static int
+forget_file(struct bench_client *c, struct slot *s)
+{
+	int err = bench_forget(c, s->nodeid, 1);
+
+	return err ? err : 1;
+}
+
 /* The kernel drops the inode of a file that is gone. */
 static int
 got_unlink(struct bench_client *c, struct slot *s, size_t len)
 {
-	int err = bench_forget(c, s->nodeid, 1);
-
 	(void)len;
-	return err ? err : 1;
+	return forget_file(c, s);
+}
+
+static int
+got_release(struct bench_client *c, struct slot *s, size_t len)
+{
+	(void)len;
+	return c->run->op->keep ? forget_file(c, s) : 1;
 }
 
 /* Entries were looked up.  The number of a file is in its name. */
@@ -359,7 +371,7 @@ static const struct kind kinds[] = {
 	{ FUSE_GETATTR, send_getattr, got_nothing },
 	{ FUSE_LOOKUP, send_lookup, got_lookup },
 	{ FUSE_OPEN, send_open, got_open },
-	{ FUSE_RELEASE, send_release, got_nothing },
+	{ FUSE_RELEASE, send_release, got_release },
 	{ FUSE_CREATE, send_create, got_create },
 	{ FUSE_UNLINK, send_unlink, got_unlink },
 	{ FUSE_READ, send_read, got_nothing },

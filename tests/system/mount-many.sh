@@ -49,6 +49,7 @@ value() {
 	ctl read "shares/$1/stats" | sed -n "s/^$2 //p"
 }
 
+# shellcheck disable=SC3045 # dash, bash and busybox have it
 ulimit -n 1024 || bail "ulimit"
 write_config "inode_file_handles = never"
 start_gatewayd

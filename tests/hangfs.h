@@ -23,7 +23,7 @@ struct hangfs {
 	int fd;
 	char path[256];
 	pthread_t thread;
-	atomic_uint waiting;		/* requests that got no answer */
+	atomic_uint waiting;		/* requests without an answer, but for closes */
 };
 
 static void
@@ -63,7 +63,9 @@ hangfs_serve(void *arg)
 			hangfs_answer(h, in->unique, &init, sizeof(init));
 		else if (in->opcode == FUSE_OPEN || in->opcode == FUSE_OPENDIR)
 			hangfs_answer(h, in->unique, &opened, sizeof(opened));
-		else if (in->opcode != FUSE_FORGET)
+		else if (in->opcode != FUSE_FORGET &&
+			 in->opcode != FUSE_FLUSH &&	/* of a close */
+			 in->opcode != FUSE_RELEASE)
 			h->waiting++;
 	}
 	free(buf);

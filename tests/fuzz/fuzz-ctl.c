@@ -98,7 +98,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 		die(messages ? messages : "configuration");
 	free(messages);
 	log_set_level(CONF_LOG_ERROR);
-	if (gw_init(&gw) || pool_new(&gw, 1, &gw.pool) ||
+	if (gw_init(&gw) || fs_budget_new(&gw.budget) ||
+	    pool_new(&gw, 1, &gw.pool) ||
 	    ctl_new(&gw, &gw.ctl, why, sizeof(why)))
 		die(why);
 	start_shares();

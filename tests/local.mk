@@ -22,7 +22,7 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-casefold.sh tests/system/mount-ids.sh \
-	tests/system/mount-tar.sh \
+	tests/system/mount-tar.sh tests/system/mount-reload.sh \
 	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
 	tests/system/systemd.sh
 EXTRA_DIST += $(SYSTEM_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh

@@ -99,6 +99,7 @@ struct tag {
 	unsigned refs;			/* shares of that tag */
 	enum tag_wish wish;
 	struct event *drain_timer;	/* then guests that stayed are dropped */
+	struct log_limit comes, leaves;	/* for lines about sessions */
 	uint64_t sessions_total;
 	uint64_t refused;		/* frontends turned away */
 	struct op_table cleared;	/* the table as it was at `clear` */

@@ -173,12 +173,13 @@ clock_us(void)
 static bool
 limit_passes(struct log_limit *limit)
 {
-	unsigned long long now = clock_us(), next, from;
+	unsigned long long now = clock_us(), next, from, most;
 
+	most = (limit->burst ? limit->burst : LOG_BURST) - 1;
 	next = atomic_load(&limit->next_us);
 	do {
 		from = next > now ? next : now;
-		if (from - now > (LOG_BURST - 1) * (uint64_t)LOG_EVERY_US) {
+		if (from - now > most * LOG_EVERY_US) {
 			atomic_fetch_add(&limit->skipped, 1);
 			return false;
 		}

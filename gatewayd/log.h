@@ -31,10 +31,12 @@ void log_debug(const char *fmt, ...) LOG_FMT;
 void log_messages(const char *prefix, const char *text);
 
 /*
- * For what a guest or a front end can cause: ten lines at once, then one a
- * second; the next line that gets through tells how many did not.
+ * For what a guest or a front end can cause: ten lines at once, or `burst` of
+ * them, then one a second; the next line that gets through tells how many did
+ * not.
  */
 struct log_limit {
+	unsigned burst;			/* 0 = ten */
 	atomic_ullong next_us;		/* when the bucket has room again */
 	atomic_uint skipped;
 };

@@ -101,6 +101,8 @@ peer_look(struct session *s)
 	memcpy(s->vm, vm, sizeof(vm));
 	memcpy(s->program, program, sizeof(program));
 	pthread_mutex_unlock(&s->lock);
-	log_info("%s: session %llu is program=%s vm=\"%s\"",
-		 s->share->tag->name, (unsigned long long)s->id, program, vm);
+	log_limited(&s->share->tag->comes, CONF_LOG_INFO,
+		    "%s: session %llu is program=%s vm=\"%s\"",
+		    s->share->tag->name, (unsigned long long)s->id, program,
+		    vm);
 }

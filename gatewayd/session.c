@@ -72,8 +72,9 @@ session_end(struct session *s, const char *why)
 			    "%s: session %llu ended: %s pid=%d", tag(s),
 			    (unsigned long long)s->id, why, (int)s->peer.pid);
 	else
-		log_info("%s: session %llu left pid=%d", tag(s),
-			 (unsigned long long)s->id, (int)s->peer.pid);
+		log_limited(&s->share->tag->leaves, CONF_LOG_INFO,
+			    "%s: session %llu left pid=%d", tag(s),
+			    (unsigned long long)s->id, (int)s->peer.pid);
 	event_del(s->event);
 	evtimer_del(s->silent);
 	fs_session_wait(s->fs, false);
@@ -232,8 +233,9 @@ session_start(struct share *share, int fd, const struct ucred *peer)
 	share->tag->sessions_total++;
 	evtimer_add(s->silent, &tv);
 	event_add(s->event, NULL);
-	log_info("%s: session %llu connected pid=%d uid=%u", tag(s),
-		 (unsigned long long)s->id, (int)peer->pid, peer->uid);
+	log_limited(&share->tag->comes, CONF_LOG_INFO,
+		    "%s: session %llu connected pid=%d uid=%u", tag(s),
+		    (unsigned long long)s->id, (int)peer->pid, peer->uid);
 	gw_status(share->gw);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "gatewayd/gw.h"
 
 #define TRACE_BYTES (1 << 20)
+#define COMINGS_SHOWN 100	/* at once: as many guests may start together */
 
 struct tag *
 tag_get(struct gw *gw, const char *name)
@@ -25,6 +26,7 @@ tag_get(struct gw *gw, const char *name)
 			free(t);
 			return NULL;
 		}
+		t->comes.burst = t->leaves.burst = COMINGS_SHOWN;
 		pthread_mutex_init(&t->lock, NULL);
 	}
 	if (t)

@@ -131,8 +131,9 @@ hostile_try(struct hostile *h, const struct hostile_case *c)
 		hostile_others_fine(h, tag);
 }
 
-/* "(N like it not shown)" stands at the next line that is shown, so one more
- * session that breaks is sent after the rest. */
+/* "(N like it not shown)" stands at the next line of its kind that is shown,
+ * so one more session that breaks and one that leaves are sent after the
+ * rest. */
 static long
 count_logged(struct hostile *h, const char *prefix, long mark)
 {
@@ -145,23 +146,26 @@ count_logged(struct hostile *h, const char *prefix, long mark)
 	if (!f || fseek(f, mark, SEEK_SET))
 		return -1;
 	while (fgets(line, sizeof(line), f)) {
-		if (!strstr(line, prefix))
+		if (!strstr(line, prefix) || (!strstr(line, " ended: ") &&
+					      !strstr(line, " left pid=")))
 			continue;
 		p = strstr(line, " (");
 		skipped = p ? strtol(p + 2, &p, 10) : 0;
 		if (p && strncmp(p, " like it", 8))
 			skipped = 0;
-		n += skipped;
-		n += strstr(line, " ended: ") || strstr(line, " left pid=");
+		n += skipped + 1;
 	}
 	fclose(f);
 	return n;
 }
 
 static void
-send_broken(struct hostile *h, const char *tag)
+send_two(struct hostile *h, const char *tag)
 {
 	struct vm vm;
+
+	hostile_connect(h, tag, CONNECTED, &vm);
+	vm_close(&vm);
 
 	if (!hostile_connect(h, tag, CONNECTED, &vm)) {
 		vm_send(&vm, VM_GET_FEATURES, 7, "", 0, NULL, 0);
@@ -179,8 +183,8 @@ hostile_logged(struct hostile *h, const char *tag, long mark, long n)
 
 	snprintf(prefix, sizeof(prefix), "%s: ", tag);
 	do {
-		send_broken(h, tag);
-		extra++;
+		send_two(h, tag);
+		extra += 2;
 		have = count_logged(h, prefix, mark);
 		if (have < n + extra)
 			poll(NULL, 0, 300);

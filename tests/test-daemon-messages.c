@@ -413,6 +413,30 @@ test_log_is_bounded(struct hostile *h)
 	hostile_logged(h, "bad13", mark, 100);
 }
 
+/* Nor by one that comes and goes for ever. */
+static void
+test_comings_are_bounded(struct hostile *h)
+{
+	long mark = daemon_log_mark(&h->daemon);
+	int64_t begin = test_now_ms();
+	int came, left, most;
+
+	for (int i = 0; i < 1000; i++) {
+		struct vm vm;
+
+		hostile_connect(h, "bad9", CONNECTED, &vm);
+		vm_close(&vm);
+	}
+	ok(daemon_has_sessions(&h->daemon, "bad9", 0, ANSWER_MS),
+	   "1000 sessions came and went");
+	most = 101 + (int)(test_now_ms() - begin) / 1000;
+	came = daemon_log_count(&h->daemon, mark, "bad9: ", " connected pid=");
+	left = daemon_log_count(&h->daemon, mark, "bad9: ", " left pid=");
+	ok(came <= most && left <= most, "they make %d and %d lines, not more "
+	   "than %d each", came, left, most);
+	hostile_logged(h, "bad9", mark, 1000);
+}
+
 static void
 test_max_clients(struct hostile *h)
 {
@@ -488,6 +512,7 @@ main(void)
 	test_leave_at_every_step(&h);
 	test_every_message(&h);
 	test_log_is_bounded(&h);
+	test_comings_are_bounded(&h);
 	test_max_clients(&h);
 	test_silence(&h, &silent, since);
 	hostile_end(&h);

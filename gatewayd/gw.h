@@ -191,7 +191,7 @@ struct session {
 	struct vh_conn *conn;
 	struct fs_session *fs;
 	struct event *event;		/* the socket is readable */
-	struct event *silent;		/* nothing was ever said */
+	struct event *silent;		/* until the rest of what is to come */
 	struct ucred peer;
 	time_t since;
 	bool heard;

@@ -11,7 +11,7 @@
 
 #include "gatewayd/gw.h"
 
-#define SILENT_S 10	/* a front end that says nothing is closed */
+#define SILENT_S 10	/* a front end that says nothing, or half of it, is closed */
 
 static const char *
 tag(const struct session *s)
@@ -93,6 +93,18 @@ session_watch(struct session *s)
 		event_del(s->event);
 }
 
+/* From the first byte on, however slowly the others come. */
+static void
+expect_the_rest(struct session *s)
+{
+	struct timeval tv = { .tv_sec = SILENT_S };
+
+	if (!vh_conn_is_midway(s->conn))
+		evtimer_del(s->silent);
+	else if (!evtimer_pending(s->silent, NULL))
+		evtimer_add(s->silent, &tv);
+}
+
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -101,11 +113,9 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!s->heard) {
-		s->heard = true;
-		evtimer_del(s->silent);
-	}
+	s->heard = true;
 	err = vh_conn_process(s->conn);
+	expect_the_rest(s);
 	if (err == -ENOTCONN)
 		session_end(s, NULL);
 	else if (err)
@@ -117,9 +127,13 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 static void
 on_silent(evutil_socket_t fd, short what, void *arg)
 {
+	struct session *s = arg;
+
 	(void)fd;
 	(void)what;
-	session_end(arg, "it connected and said nothing for 10 s");
+	session_end(s, s->heard ? "it began a message and did not end it in "
+				  "10 s" :
+				  "it connected and said nothing for 10 s");
 }
 
 void

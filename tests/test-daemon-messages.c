@@ -466,6 +466,31 @@ test_max_clients(struct hostile *h)
 	daemon_settles(&h->daemon, &h->before, ANSWER_MS, "when they left");
 }
 
+/* Another byte of a message each second: as good as silence. */
+static void
+test_drip(struct hostile *h)
+{
+	uint32_t msg[26] = { VM_ADD_MEM_REG, VM_VERSION, 40 };
+	const char *byte = (const char *)msg;
+	int64_t begin = test_now_ms(), ms;
+	long mark = daemon_log_mark(&h->daemon);
+	struct vm vm;
+
+	hostile_connect(h, "bad8", RUNNING, &vm);
+	do {
+		hostile_send(&vm, byte++, 1, NULL, 0);
+	} while (!vm_is_hung_up(&vm, 500) && byte < (char *)msg + 50);
+	ms = test_now_ms() - begin;
+	ok(vm_is_hung_up(&vm, 60000), "half a message, a byte at a time: the "
+	   "session ends");
+	ok(ms > 9000, "after %lld ms", (long long)ms);
+	is_int(daemon_log_wait(&h->daemon, mark, "bad8: session ",
+			       "did not end it in 10 s", 1, ANSWER_MS), 1,
+	       "and the log says so");
+	vm_close(&vm);
+	hostile_others_fine(h, "after it");
+}
+
 /* Half a message, and then nothing: waits for nobody. */
 static void
 test_silence(struct hostile *h, struct vm *silent, int64_t since)
@@ -514,6 +539,7 @@ main(void)
 	test_log_is_bounded(&h);
 	test_comings_are_bounded(&h);
 	test_max_clients(&h);
+	test_drip(&h);
 	test_silence(&h, &silent, since);
 	hostile_end(&h);
 	return tap_done();

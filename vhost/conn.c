@@ -375,6 +375,12 @@ vh_conn_wants_read(const struct vh_conn *conn)
 	return !conn->closed && !conn->waiting;
 }
 
+bool
+vh_conn_is_midway(const struct vh_conn *conn)
+{
+	return vh_conn_wants_read(conn) && conn->rx.got > 0;
+}
+
 /* ---- life ---- */
 
 int

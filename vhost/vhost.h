@@ -97,6 +97,9 @@ int vh_conn_process(struct vh_conn *conn);
 /* False while a reply waits for a queue to stop: do not watch the fd then. */
 bool vh_conn_wants_read(const struct vh_conn *conn);
 
+/* True while a message has begun to arrive and is not whole. */
+bool vh_conn_is_midway(const struct vh_conn *conn);
+
 /* A sentence on what went wrong last, "" if nothing did; borrowed. */
 const char *vh_conn_why(const struct vh_conn *conn);
 

@@ -182,7 +182,7 @@ const struct conf_key conf_keys[] = {
 	{ .name = "hung_request", GATEWAY, TIME(conf_gateway, hung_request_us),
 	  .def = "60s", .max = 86400 * SECONDS, .reload = CONF_LIVE,
 	  .help = "A request that is still not answered after this long counts as "
-		  "hung; 0 = never." },
+		  "hung, and the log tells so and when it has ended; 0 = never." },
 	{ .name = "include", GATEWAY, .type = CONF_FILES,
 	  .def = "", .reload = CONF_LIVE,
 	  .help = "One more configuration file, or a glob pattern, to be read after "

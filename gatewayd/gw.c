@@ -135,7 +135,7 @@ gw_init(struct gw *gw)
 	event_add(gw->mail_event, NULL);
 	for (int i = 0; i < 3; i++)
 		event_add(gw->signals[i], NULL);
-	return 0;
+	return hung_init(gw);
 }
 
 void
@@ -149,6 +149,8 @@ gw_fini(struct gw *gw)
 		event_free(gw->stop_timer);
 	if (gw->watchdog)
 		event_free(gw->watchdog);
+	if (gw->hung_timer)
+		event_free(gw->hung_timer);
 	if (gw->mail_event)
 		event_free(gw->mail_event);
 	if (gw->mail_fd >= 0)

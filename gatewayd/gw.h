@@ -33,6 +33,7 @@ struct activation;
 struct ctl;
 struct fold;
 struct gw;
+struct inflight;
 struct job;
 struct pool;
 struct session;
@@ -57,6 +58,8 @@ struct gw {
 	struct event *signals[3];
 	struct event *stop_timer;
 	struct event *watchdog;		/* or NULL: nobody watches */
+	struct event *hung_timer;	/* to look for requests that hang */
+	unsigned hung_round;
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
 	int exit_status;
@@ -100,6 +103,10 @@ struct tag {
 	enum tag_wish wish;
 	struct event *drain_timer;	/* then guests that stayed are dropped */
 	struct log_limit comes, leaves;	/* for lines about sessions */
+	struct log_limit hangs, ends;	/* ... and about requests that hang */
+	struct inflight *hung;		/* those that the log tells of */
+	size_t nhung;
+	unsigned hung_round;		/* of gw, when they were looked at */
 	uint64_t sessions_total;
 	uint64_t refused;		/* frontends turned away */
 	struct op_table cleared;	/* the table as it was at `clear` */
@@ -283,15 +290,21 @@ void peer_look(struct session *s);
 /* ---- inflight.c ---- */
 /* A request that is being served, or waits for the pool. */
 struct inflight {
-	uint64_t session, unique, nodeid, age_ns;
+	uint64_t session, unique, nodeid;
+	uint64_t since_ns, age_ns;	/* since when, by gw_clock; how long */
 	uint32_t opcode;
 	unsigned queue;
 	enum { IN_QUEUE, IN_POOL, IN_WAITING, IN_LOCK } where;
 };
 /* Those of a tag, allocated; -ENOMEM. */
 int inflight_list(struct share *share, struct inflight **list, size_t *n);
+/* Is it older than hung_request?  One that waits for a lock never is. */
+bool inflight_is_hung(const struct gw *gw, const struct inflight *r);
 /* A request is done that took longer than slow_request. */
 void inflight_slow(struct session *s, const struct fs_req *req, uint64_t ns);
+
+/* ---- hung.c ---- */
+int hung_init(struct gw *gw);		/* begin to look for requests that hang */
 
 /* ---- reload.c ---- */
 /*

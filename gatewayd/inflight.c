@@ -36,6 +36,7 @@ add_thread(struct qthread *t, void *ctx)
 		.opcode = __atomic_load_n(&t->req.opcode, __ATOMIC_RELAXED),
 		.unique = load(&t->req.unique),
 		.nodeid = load(&t->req.nodeid),
+		.since_ns = since,
 		.age_ns = c->now > since ? c->now - since : 0,
 		.where = IN_QUEUE,
 	};
@@ -69,6 +70,14 @@ inflight_list(struct share *share, struct inflight **list, size_t *n)
 	if (*n > max)
 		*n = max;
 	return 0;
+}
+
+bool
+inflight_is_hung(const struct gw *gw, const struct inflight *r)
+{
+	uint64_t us = gw->conf->gateway.hung_request_us;
+
+	return us && r->age_ns >= us * 1000 && r->where != IN_LOCK;
 }
 
 void

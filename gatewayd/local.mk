@@ -11,7 +11,7 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c \
 	gatewayd/clock.h gatewayd/clock.c gatewayd/hist.h gatewayd/hist.c \
 	gatewayd/opstats.h gatewayd/opstats.c gatewayd/lines.h \
 	gatewayd/lines.c gatewayd/tag.c gatewayd/trace.c gatewayd/peer.c \
-	gatewayd/inflight.c gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
+	gatewayd/inflight.c gatewayd/hung.c gatewayd/stats.c gatewayd/log.h gatewayd/log.c \
 	gatewayd/privs.c gatewayd/notify.c
 
 sbin_PROGRAMS += gatewayd/gatewayd

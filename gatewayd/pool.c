@@ -541,8 +541,9 @@ add_job(const struct job *job, int where, uint64_t now, struct inflight *list,
 		.opcode = job->opcode,
 		.unique = job->unique,
 		.nodeid = job->nodeid,
+		.since_ns = job->since,
 		.age_ns = now > job->since ? now - job->since : 0,
-		.where = where,
+		.where = job->slept ? IN_LOCK : where,
 	};
 }
 

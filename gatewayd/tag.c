@@ -44,6 +44,7 @@ tag_put(struct tag *t)
 	op_table_fini(&t->cleared);
 	op_table_fini(&t->past_ops);
 	lines_free(t->trace);
+	free(t->hung);
 	pthread_mutex_destroy(&t->lock);
 	free(t->name);
 	free(t);

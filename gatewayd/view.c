@@ -90,11 +90,8 @@ add_polls(struct qthread *t, void *ctx)
 static void
 count_hung(struct share_view *v)
 {
-	uint64_t us = v->share->gw->conf->gateway.hung_request_us;
-
-	for (size_t i = 0; us && i < v->ninflight; i++)
-		v->nhung += v->inflight[i].age_ns >= us * 1000 &&
-			    v->inflight[i].where != IN_LOCK;
+	for (size_t i = 0; i < v->ninflight; i++)
+		v->nhung += inflight_is_hung(v->share->gw, &v->inflight[i]);
 }
 
 bool

@@ -121,7 +121,13 @@ test_hang(struct guest *g, struct guest *other)
 	   strstr(text, "gatewayd_hung_requests{tag=\"outer\"} 20\n"),
 	   "metrics has the gauge");
 
+	ok(daemon_log_wait(&d, 0, "outer: hung request op=LOOKUP n=1 u=",
+			   " session=", 10, WAIT_MS) >= 10,
+	   "the log tells of them");
+	poll(NULL, 0, 500);	/* it looks again */
+	n = daemon_log_count(&d, 0, "outer: hung request op=", " age_ms=");
 	kill(disk.server.pid, SIGCONT);
+	ok(n < NREQUESTS, "each once, and not of all: %d lines", n);
 	n = 0;
 	for (int i = 0; i < NREQUESTS; i++)
 		n += guest_wait(g, id[i], &a) == -ENOENT;
@@ -133,6 +139,9 @@ test_hang(struct guest *g, struct guest *other)
 		poll(NULL, 0, 20);
 	is_int(daemon_number(&d, "shares/outer/stats", "hung"), 0,
 	       "nothing hangs now");
+	ok(daemon_log_wait(&d, 0, "outer: hung request has ended op=LOOKUP ",
+			   " age_ms=", 10, WAIT_MS) >= 10,
+	   "the log tells that they ended");
 	ok(daemon_number(&d, "shares/outer/stats", "max_us") >= 200000,
 	   "the time they waited is counted");
 	is_int(daemon_number(&d, "shares/outer/stats", "slow"), NREQUESTS,

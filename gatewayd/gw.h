@@ -429,6 +429,9 @@ void fold_show(struct share *share, struct evbuffer *out);
 
 /* ---- privs.c ---- */
 void privs_raise_nofile(uint64_t want);
+/* How many mappings of guest memory there may be, of all that a process may
+ * have. */
+unsigned privs_maps_limit(void);
 /* Keep what serving needs, more or less what `mod` says. */
 int privs_drop(const struct conf_caps *mod);
 

@@ -202,6 +202,7 @@ start(struct gw *gw, struct args *a)
 	set_signals();
 	log_set_level((enum conf_log)gw->conf->gateway.log_level);
 	privs_raise_nofile(gw->conf->gateway.rlimit_nofile);
+	vh_limit_maps(privs_maps_limit());
 	gw_apply(gw);
 	gw_clock_init(&gw->clock);
 	err = lines_new(LOG_KEPT, &gw->log);

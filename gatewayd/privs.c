@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,23 +28,33 @@ static const unsigned kept[] = {
 };
 
 static unsigned long long
-read_nr_open(void)
+read_sysctl(const char *path, unsigned long long otherwise)
 {
-	unsigned long long n = 1048576;
-	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
+	unsigned long long n;
+	FILE *f = fopen(path, "re");
 
-	if (f) {
-		if (fscanf(f, "%llu", &n) != 1)
-			n = 1048576;
-		fclose(f);
-	}
+	if (!f)
+		return otherwise;
+	if (fscanf(f, "%llu", &n) != 1)
+		n = otherwise;
+	fclose(f);
 	return n;
+}
+
+/* The rest is for stacks of threads and for malloc(). */
+unsigned
+privs_maps_limit(void)
+{
+	unsigned long long n = read_sysctl("/proc/sys/vm/max_map_count",
+					   65530);
+
+	return n < UINT_MAX ? (unsigned)(n / 4 * 3) : UINT_MAX;
 }
 
 void
 privs_raise_nofile(uint64_t want)
 {
-	unsigned long long most = read_nr_open();
+	unsigned long long most = read_sysctl("/proc/sys/fs/nr_open", 1048576);
 	struct rlimit rl, old;
 
 	if (!want || getrlimit(RLIMIT_NOFILE, &old))

@@ -166,6 +166,8 @@ share_view_fini(struct share_view *v)
 	X(pool_waiting,   GAUGE,   "gatewayd_pool_waiting",     v->pool.waiting,          "Requests that wait for a thread of the pool.") \
 	X(fds,            GAUGE,   "process_open_fds",          v->fds,                   "Descriptors that the daemon has open.") \
 	X(fds_limit,      GAUGE,   "process_max_fds",           v->fds_limit,             "Most that it may have open.") \
+	X(memory_maps,    GAUGE,   "gatewayd_memory_maps",      vh_maps(),                "Mappings of guest memory.") \
+	X(memory_maps_limit, GAUGE, "gatewayd_memory_maps_limit", privs_maps_limit(),     "Most that there may be, of all guests together.") \
 	X(reloads,        COUNTER, "gatewayd_config_reloads",   v->gw->reloads.good,      "Reloads of the configuration.") \
 	X(reloads_failed, COUNTER, "gatewayd_config_reload_failures", v->gw->reloads.bad, "Reloads that changed nothing, because of a mistake.") \
 	X(reload_good,    GAUGE,   "gatewayd_config_last_reload_successful", !v->gw->reloads.failed, "1 unless the last reload failed.") \
@@ -175,6 +177,7 @@ share_view_fini(struct share_view *v)
 #define GET(name, kind, metric, expr, help)                                  \
 	static uint64_t gw_get_##name(const struct gw_view *v)               \
 	{                                                                    \
+		(void)v;                                                     \
 		return (uint64_t)(expr);                                     \
 	}
 GW_VALUES(GET)

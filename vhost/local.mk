@@ -6,8 +6,8 @@ vhost_libvhost_a_SOURCES = \
 	vhost/queue.c vhost/ring.c vhost/front.c vhost/front_ring.c
 
 vhost_tests = tests/test-vhost-msg tests/test-vhost-reqs \
-	tests/test-vhost-mem tests/test-vhost-ring tests/test-vhost-badring \
-	tests/test-vhost-front
+	tests/test-vhost-mem tests/test-vhost-limits tests/test-vhost-ring \
+	tests/test-vhost-badring tests/test-vhost-front
 check_PROGRAMS += $(vhost_tests)
 TESTS += $(vhost_tests)
 
@@ -20,6 +20,9 @@ tests_test_vhost_reqs_SOURCES = tests/test-vhost-reqs.c $(vhost_raw)
 tests_test_vhost_reqs_LDADD = vhost/libvhost.a
 tests_test_vhost_mem_SOURCES = tests/test-vhost-mem.c $(vhost_raw)
 tests_test_vhost_mem_LDADD = vhost/libvhost.a
+tests_test_vhost_limits_SOURCES = tests/test-vhost-limits.c tests/hangfs.h \
+	$(vhost_raw)
+tests_test_vhost_limits_LDADD = vhost/libvhost.a
 tests_test_vhost_ring_SOURCES = tests/test-vhost-ring.c \
 	tests/vhost-ring.h $(vhost_raw)
 tests_test_vhost_ring_LDADD = vhost/libvhost.a

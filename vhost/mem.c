@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,6 @@
 #include <unistd.h>
 
 #include <linux/magic.h>
-
-#define FUSE_MAGIC 0x65735546	/* not in every linux/magic.h */
 
 /* Unmapping this much takes so long that a thread of its own does it. */
 #define BIG_MAP ((size_t)32 << 20)
@@ -41,11 +40,40 @@ struct vh_map {
 
 /* ---- mappings ---- */
 
+/* Of the whole process, as the kernel's limit is. */
+static atomic_uint nmaps, maps_most = UINT_MAX;
+
+void
+vh_limit_maps(unsigned most)
+{
+	atomic_store(&maps_most, most);
+}
+
+unsigned
+vh_maps(void)
+{
+	return atomic_load(&nmaps);
+}
+
+static int
+count_map(char why[VH_WHY_MAX])
+{
+	unsigned most = atomic_load(&maps_most);
+
+	if (atomic_fetch_add(&nmaps, 1) < most)
+		return 0;
+	atomic_fetch_sub(&nmaps, 1);
+	snprintf(why, VH_WHY_MAX, "all sessions together have %u mappings of "
+		 "guest memory, no more can be had", most);
+	return -ENOSPC;
+}
+
 static void
 map_destroy(struct vh_map *map)
 {
 	vh_guard_free(map->guard);
 	munmap(map->base, map->len);
+	atomic_fetch_sub(&nmaps, 1);
 	free(map);
 }
 
@@ -93,6 +121,55 @@ no_stat(int err, char why[VH_WHY_MAX])
 	return err;
 }
 
+/* Is mount number `id` of a type that has no device but needs no server? */
+static bool
+is_disk_mount(uint64_t id)
+{
+	static const char *const types[] = { " - btrfs ", " - zfs ",
+					     " - bcachefs " };
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	bool found = false;
+	char line[4096];
+
+	while (f && !found && fgets(line, sizeof line, f)) {
+		if (strtoull(line, NULL, 10) != id)
+			continue;
+		for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+			found |= strstr(line, types[i]) != NULL;
+		break;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/*
+ * A file that somebody serves, over FUSE or a network, could make us wait,
+ * here and for every page.  Nothing asked here reaches a server: memory has
+ * seals, a disk has a number.
+ */
+static int
+check_kind(int fd, char why[VH_WHY_MAX])
+{
+	struct statx stx;
+
+	if (fcntl(fd, F_GET_SEALS) >= 0)
+		return 0;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+		  STATX_TYPE | STATX_MNT_ID, &stx))
+		return no_stat(-errno, why);
+	if (!S_ISREG(stx.stx_mode)) {
+		snprintf(why, VH_WHY_MAX, "guest memory is not a file; "
+			 VH_NOT_SHARED);
+		return -EINVAL;
+	}
+	if (stx.stx_dev_major || is_disk_mount(stx.stx_mnt_id))
+		return 0;
+	snprintf(why, VH_WHY_MAX, "guest memory must not be on a FUSE or "
+		 "network file system");
+	return -EINVAL;
+}
+
 /* What the file behind a region allows; `page` is its page size. */
 static int
 check_file(int fd, const struct vh_wire_region *r, uint64_t *page,
@@ -100,23 +177,13 @@ check_file(int fd, const struct vh_wire_region *r, uint64_t *page,
 {
 	struct statfs fs;
 	struct stat st;
+	int err = check_kind(fd, why);
 
+	if (err)
+		return err;
 	*page = (uint64_t)sysconf(_SC_PAGESIZE);
-	/* Its server could make us wait, here and for every page. */
-	if (fstatfs(fd, &fs))
+	if (fstatfs(fd, &fs) || fstat(fd, &st))
 		return no_stat(-errno, why);
-	if (fs.f_type == FUSE_MAGIC) {
-		snprintf(why, VH_WHY_MAX,
-			 "guest memory must not be on a FUSE file system");
-		return -EINVAL;
-	}
-	if (fstat(fd, &st))
-		return no_stat(-errno, why);
-	if (!S_ISREG(st.st_mode)) {
-		snprintf(why, VH_WHY_MAX, "guest memory is not a file; "
-			 VH_NOT_SHARED);
-		return -EINVAL;
-	}
 	if (r->mmap_offset > (uint64_t)st.st_size ||
 	    r->size > (uint64_t)st.st_size - r->mmap_offset) {
 		snprintf(why, VH_WHY_MAX, "a memory region of %" PRIu64
@@ -140,6 +207,8 @@ map_new(int fd, const struct vh_wire_region *r, struct vh_map **out,
 	int err;
 
 	err = check_file(fd, r, &page, why);
+	if (!err)
+		err = count_map(why);
 	if (err)
 		return err;
 	/* r->size + r->mmap_offset is within a file: far from wrapping. */
@@ -159,6 +228,7 @@ map_new(int fd, const struct vh_wire_region *r, struct vh_map **out,
 			 err == -EACCES || err == -EPERM
 				 ? " (share it for reading and writing)" : "");
 		free(map);
+		atomic_fetch_sub(&nmaps, 1);
 		return err;
 	}
 	if (vh_guard_new(map->base, len, &map->guard))
@@ -174,6 +244,7 @@ unmap:
 	munmap(map->base, map->len);
 	free(map);
 no_memory:
+	atomic_fetch_sub(&nmaps, 1);
 	snprintf(why, VH_WHY_MAX, "out of memory");
 	return -ENOMEM;
 }

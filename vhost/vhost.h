@@ -118,6 +118,14 @@ struct vh_info {
 void vh_conn_info(const struct vh_conn *conn, struct vh_info *info);
 
 /*
+ * The kernel limits the mappings of a process, and with them every thread's
+ * stack and every allocation: sessions that want more than `most` of guest
+ * memory, all together, are refused.  No limit unless it is called.
+ */
+void vh_limit_maps(unsigned most);
+unsigned vh_maps(void);		/* how many there are */
+
+/*
  * Install the SIGBUS handler that contains guest memory which was truncated
  * while in use: the region is replaced by anonymous memory and its connection
  * marked broken (vh_queue_sync() then fails).  Any other address takes the

@@ -374,6 +374,7 @@ conf_load(const struct conf_source *src, struct conf **conf, char **messages)
 	*messages = NULL;
 	if (conf_loader_init(&l))
 		return -ENOMEM;
+	l.patience_ms = src->patience_ms;
 	conf_read_source(&l, src);
 	return finish(&l, conf, messages);
 }

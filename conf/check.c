@@ -8,20 +8,20 @@
  */
 #include "config.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "conf/idmap.h"
 #include "conf/load.h"
+#include "conf/look.h"
 #include "conf/text.h"
 #include "conf/xattrmap.h"
 
 enum {
 	/* without the NUL; Linux would do without it, other programs not */
+	PATIENCE_MS = 5000, /* with a directory that does not answer */
 	SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
 };
 
@@ -44,6 +44,7 @@ struct check {
 	const struct conf_whole *whole;
 	struct place *places; /* sorted */
 	size_t nplaces;
+	struct conf_looks *looks;
 };
 
 static const struct conf_share *
@@ -73,28 +74,20 @@ at_gateway_key(const struct check *c, const char *key, size_t i)
 	return mark ? mark->at : at_key(c, i, "path");
 }
 
-static bool
-cut_last(char *path)
+/* What is known of a path; conf_check() has named it before. */
+static const struct conf_look *
+look_of(const struct check *c, const char *path)
 {
-	char *slash = strrchr(path, '/');
-
-	if (!slash || !path[1])
-		return false;
-	slash[slash == path] = 0;
-	return true;
+	return conf_looks_find(c->looks, path);
 }
 
-/* What exists of `path`, without symbolic links; allocated. */
+/* The directory of a socket; allocated. */
 static char *
-resolve(const char *path)
+dir_of(const char *path)
 {
-	char *left = strdup(path), *real = NULL;
+	size_t n = (size_t)(strrchr(path, '/') - path);
 
-	while (left && !(real = realpath(left, NULL)) && errno != ENOMEM &&
-	       cut_last(left))
-		;
-	free(left);
-	return real;
+	return strndup(path, n ? n : 1);
 }
 
 static int
@@ -116,24 +109,20 @@ compare_places(const void *a, const void *b)
 	return n ? n : x->i < y->i ? -1 : x->i > y->i;
 }
 
-/* The first share whose directory is `dir` or holds it, or NULL.  `dir` has
- * no symbolic links; it is cut short. */
+/* The first share whose directory is one of those that `look` saw, from number
+ * `from` on, or NULL. */
 static const struct place *
-find_holder(const struct check *c, char *dir)
+find_holder(const struct check *c, const struct conf_look *look, size_t from)
 {
 	const struct place *p = NULL;
-	struct stat st;
 
-	do {
-		struct place key = { 0 };
+	for (size_t i = from; i < look->nup && !p; i++) {
+		struct place key = { .dev = look->up[i].dev,
+				     .ino = look->up[i].ino };
 
-		if (stat(dir, &st) < 0)
-			continue;
-		key.dev = st.st_dev;
-		key.ino = st.st_ino;
 		p = bsearch(&key, c->places, c->nplaces, sizeof(key),
 			    compare_dirs);
-	} while (!p && cut_last(dir));
+	}
 	while (p && p > c->places && !compare_dirs(p, p - 1))
 		p--;
 	return p;
@@ -143,26 +132,20 @@ find_holder(const struct check *c, char *dir)
 static const struct place *
 find_holder_of(const struct check *c, const char *path)
 {
-	char *dir = resolve(path);
-	const struct place *p = dir ? find_holder(c, dir) : NULL;
-
-	if (!dir && errno == ENOMEM)
-		c->l->no_memory = true;
-	free(dir);
-	return p;
+	return find_holder(c, look_of(c, path), 0);
 }
 
 /* A socket lies in its directory, even where a link of its name is there. */
 static const struct place *
 find_holder_of_socket(const struct check *c, const char *path)
 {
-	char *dir = strdup(path);
 	const struct place *p = NULL;
+	char *dir = dir_of(path);
 
-	if (!dir)
-		c->l->no_memory = true;
-	else if (cut_last(dir))
+	if (dir)
 		p = find_holder_of(c, dir);
+	else
+		c->l->no_memory = true;
 	free(dir);
 	return p;
 }
@@ -196,39 +179,49 @@ bad_path(const struct check *c, size_t i, const char *what)
 		 conf_echo(echo, share->path), what);
 }
 
+/* It is no mistake of the configuration, and its share will be told. */
+static void
+silent_path(const struct check *c, size_t i)
+{
+	const struct conf_share *share = share_of(c, i);
+	char echo[CONF_ECHO];
+
+	conf_say(c->l, CONF_WARNING, at_key(c, i, "path"), share->tag, "path",
+		 "%s: does not answer, and is not checked",
+		 conf_echo(echo, share->path));
+}
+
 static void
 check_path(struct check *c, size_t i)
 {
 	const struct conf_share *share = share_of(c, i);
-	struct stat st;
+	const struct conf_look *look;
 
 	if (!conf_setting_find(c->l->shares[i], conf_key_get("path")))
 		path_missing(c, i);
 	if (!share->path)
 		return;
-	if (stat(share->path, &st) < 0) {
-		bad_path(c, i, strerror(errno));
-	} else if (!S_ISDIR(st.st_mode)) {
+	look = look_of(c, share->path);
+	if (!look->answered)
+		silent_path(c, i);
+	else if (look->err)
+		bad_path(c, i, strerror(-look->err));
+	else if (!look->is_dir)
 		bad_path(c, i, "not a directory");
-	} else {
-		c->places[c->nplaces++] = (struct place){ .dev = st.st_dev,
-							  .ino = st.st_ino,
-							  .i = i };
-	}
+	else if (look->whole && look->nup)
+		c->places[c->nplaces++] = (struct place){
+			.dev = look->up[0].dev,
+			.ino = look->up[0].ino,
+			.i = i,
+		};
 }
 
 static void
 check_nesting(const struct check *c, const struct place *inner)
 {
 	const struct conf_share *share = share_of(c, inner->i), *outer;
-	char *dir = realpath(share->path, NULL);
-	const struct place *p = NULL;
+	const struct place *p = find_holder(c, look_of(c, share->path), 1);
 
-	if (!dir && errno == ENOMEM)
-		c->l->no_memory = true;
-	if (dir && cut_last(dir))
-		p = find_holder(c, dir);
-	free(dir);
 	if (!p)
 		return;
 	outer = share_of(c, p->i);
@@ -311,17 +304,14 @@ check_socket_dir(const struct check *c, size_t i)
 {
 	const struct conf_share *share = share_of(c, i);
 	const struct conf_gateway *gw = &c->whole->conf.gateway;
-	char *dir = strdup(share->socket), echo[CONF_ECHO];
-	struct stat st;
+	char *dir = dir_of(share->socket), echo[CONF_ECHO];
+	const struct conf_look *look = dir ? look_of(c, dir) : NULL;
 
-	if (!dir) {
+	if (!look)
 		c->l->no_memory = true;
-		return;
-	}
-	cut_last(dir);
-	if (strcmp(dir, gw->socket_dir) &&
-	    (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode)))
-		conf_say(c->l, share->enabled ? CONF_ERROR : CONF_WARNING,
+	else if (strcmp(dir, gw->socket_dir) && !look->is_dir)
+		conf_say(c->l, share->enabled && look->answered ?
+			 CONF_ERROR : CONF_WARNING,
 			 at_key(c, i, "socket"), share->tag, "socket",
 			 "%s: not a directory (want one that exists)",
 			 conf_echo(echo, dir));
@@ -348,17 +338,17 @@ check_socket(const struct check *c, size_t i)
 
 /* The path with its directory's links resolved; allocated. */
 static char *
-listener_path(const char *path)
+listener_path(const struct check *c, const char *path)
 {
-	const char *name = strrchr(path, '/');
-	char *dir = strndup(path, (size_t)(name - path)), *real = NULL, *s;
+	const struct conf_look *look;
+	char *dir = dir_of(path), *s = NULL;
 
-	if (dir)
-		real = realpath(dir[0] ? dir : "/", NULL);
-	if (!dir || (!real && errno == ENOMEM) ||
-	    asprintf(&s, "%s%s", real ? real : dir, name) < 0)
+	if (!dir)
+		return NULL;
+	look = look_of(c, dir);
+	if (asprintf(&s, "%s%s", look->whole ? look->real : dir,
+		     strrchr(path, '/')) < 0)
 		s = NULL;
-	free(real);
 	free(dir);
 	return s;
 }
@@ -400,11 +390,11 @@ check_listeners(struct check *c)
 	bool good = v;
 
 	if (v)
-		v[n++].path = listener_path(conf->gateway.control_socket);
+		v[n++].path = listener_path(c, conf->gateway.control_socket);
 	for (size_t i = 0; v && i < conf->nshares; i++)
 		if (conf->shares[i]->enabled)
 			v[n++] = (struct listener){
-				listener_path(conf->shares[i]->socket),
+				listener_path(c, conf->shares[i]->socket),
 				conf->shares[i], i
 			};
 	for (size_t i = 0; i < n; i++)
@@ -485,6 +475,50 @@ check_ids(const struct check *c, size_t i, const char *name,
 	conf_idmap_fini(&map);
 }
 
+static void
+add_look(struct check *c, const char *path)
+{
+	if (conf_looks_add(c->looks, path))
+		c->l->no_memory = true;
+}
+
+static void
+add_socket(struct check *c, const char *path)
+{
+	char *dir = dir_of(path);
+
+	if (dir)
+		add_look(c, dir);
+	else
+		c->l->no_memory = true;
+	free(dir);
+}
+
+/* Everything that the checks want to know of the host, in one go. */
+static bool
+look_around(struct check *c)
+{
+	const struct conf *conf = &c->whole->conf;
+
+	c->looks = conf_looks_new();
+	if (!c->looks) {
+		c->l->no_memory = true;
+		return false;
+	}
+	for (size_t i = 0; i < conf->nshares; i++) {
+		if (conf->shares[i]->path)
+			add_look(c, conf->shares[i]->path);
+		add_socket(c, conf->shares[i]->socket);
+	}
+	add_look(c, conf->gateway.cache_dir);
+	add_look(c, conf->gateway.socket_dir);
+	add_socket(c, conf->gateway.control_socket);
+	if (!c->l->no_memory)
+		conf_looks_run(c->looks, c->l->patience_ms ?
+			       c->l->patience_ms : PATIENCE_MS);
+	return !c->l->no_memory;
+}
+
 void
 conf_check(struct conf_loader *l, const struct conf_whole *whole)
 {
@@ -494,8 +528,10 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 	struct check c = { .l = l, .whole = whole };
 
 	c.places = calloc(conf->nshares + 1, sizeof(*c.places));
-	if (!c.places) {
+	if (!c.places || !look_around(&c)) {
 		l->no_memory = true;
+		free(c.places);
+		conf_looks_free(c.looks);
 		return;
 	}
 	for (size_t i = 0; i < conf->nshares; i++)
@@ -518,5 +554,6 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 		check_ids(&c, i, "translate_gid", &share_of(&c, i)->translate_gid);
 	}
 	check_listeners(&c);
+	conf_looks_free(c.looks);
 	free(c.places);
 }

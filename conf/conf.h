@@ -28,6 +28,9 @@ struct conf {
 struct conf_source {
 	const char *file;	/* -c FILE; NULL = the default file, which may be missing */
 	const char *const *shares;	/* --share TAG:PATH, with NULL at the end, or NULL */
+	/* How long to wait for directories that do not answer; they make
+	 * warnings.  0 = 5 s. */
+	unsigned patience_ms;
 };
 
 /*

@@ -127,6 +127,8 @@ struct conf_loader {
 	void *by_name;			/* the same as a tsearch(3) tree */
 	struct conf_section *section;	/* the one being read, or NULL */
 
+	unsigned patience_ms;		/* with directories; 0 = long */
+
 	char **made;		/* default of each key with make_def, or NULL */
 
 	struct conf_message *messages;

@@ -20,6 +20,8 @@ enum {
 	EXIT_CONFIG = 78,	/* EX_CONFIG of sysexits.h */
 };
 
+/* The control thread waits no longer for what does not answer. */
+#define RELOAD_PATIENCE_MS 250
 #define LOG_KEPT (64 << 10)	/* bytes of it that the file `log` shows */
 
 enum action { RUN, CHECK_CONFIG, PRINT_CONFIG, PRINT_MANUAL, VERSION, HELP };
@@ -230,6 +232,7 @@ start(struct gw *gw, struct args *a)
 		log_error("cannot start: %s", why[0] ? why : strerror(-err));
 		return EXIT_FAILED;
 	}
+	gw->source.patience_ms = RELOAD_PATIENCE_MS;
 	start_shares(gw);
 	say_ready(gw, a->ready_fd);
 	return 0;

@@ -105,6 +105,15 @@ static const struct conf_choice casefolds[] = {
 	{ NULL, 0 },
 };
 
+static const struct conf_choice traces[] = {
+	{ "no", CONF_TRACE_NO },
+	{ "off", CONF_TRACE_NO },
+	{ "yes", CONF_TRACE_YES },
+	{ "on", CONF_TRACE_YES },
+	{ "log", CONF_TRACE_LOG },
+	{ NULL, 0 },
+};
+
 static const struct conf_choice locks[] = {
 	{ "local", CONF_LOCKS_LOCAL },
 	{ "remote", CONF_LOCKS_REMOTE },
@@ -234,10 +243,11 @@ const struct conf_key conf_keys[] = {
 	{ .name = "readonly", .alias = { "read_only" }, SHARE,
 	  BOOL(conf_share, readonly), .def = "no", .reload = CONF_LIVE,
 	  .help = "Refuse every change." },
-	{ .name = "trace", SHARE, BOOL(conf_share, trace), .def = "no",
-	  .reload = CONF_LIVE,
+	{ .name = "trace", SHARE, CHOICE(conf_share, trace, traces),
+	  .def = "no", .reload = CONF_LIVE,
 	  .help = "Keep a line for each request and each reply, for who watches "
-		  "shares/TAG/trace in the control tree." },
+		  "shares/TAG/trace in the control tree; log = and copy them to the "
+		  "log." },
 	{ .name = "guest", SHARE, CHOICE(conf_share, guest, guests),
 	  .def = "auto", .reload = CONF_NEXT,
 	  .help = "Which client is spoken to; auto tells them apart." },

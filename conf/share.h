@@ -13,6 +13,12 @@
 #include <sys/types.h>
 
 /* cache = : how long a guest may trust what it was told (virtiofsd's words) */
+enum conf_trace {
+	CONF_TRACE_NO,
+	CONF_TRACE_YES,		/* for who reads the control file */
+	CONF_TRACE_LOG,		/* and into the log */
+};
+
 enum conf_cache {
 	CONF_CACHE_AUTO,	/* 1 s; data is revalidated at open */
 	CONF_CACHE_ALWAYS,	/* a day; data is kept over opens */
@@ -146,7 +152,8 @@ struct conf_share {
 	bool advertise_tag;	/* offer VHOST_USER_PROTOCOL_F_CONFIG */
 	uint64_t poll_us;	/* longest look at a ring before sleeping */
 
-	bool trace;		/* from the start; switched by the control file */
+	unsigned trace;		/* enum conf_trace, from the start; switched by
+				 * the control file */
 	bool readonly;
 	unsigned guest;		/* enum conf_guest */
 	unsigned cache;		/* enum conf_cache */

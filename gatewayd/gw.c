@@ -135,7 +135,7 @@ gw_init(struct gw *gw)
 	event_add(gw->mail_event, NULL);
 	for (int i = 0; i < 3; i++)
 		event_add(gw->signals[i], NULL);
-	return hung_init(gw);
+	return hung_init(gw) || trace_log_init(gw) ? -ENOMEM : 0;
 }
 
 void
@@ -151,6 +151,8 @@ gw_fini(struct gw *gw)
 		event_free(gw->watchdog);
 	if (gw->hung_timer)
 		event_free(gw->hung_timer);
+	if (gw->trace_timer)
+		event_free(gw->trace_timer);
 	if (gw->mail_event)
 		event_free(gw->mail_event);
 	if (gw->mail_fd >= 0)

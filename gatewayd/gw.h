@@ -59,6 +59,7 @@ struct gw {
 	struct event *stop_timer;
 	struct event *watchdog;		/* or NULL: nobody watches */
 	struct event *hung_timer;	/* to look for requests that hang */
+	struct event *trace_timer;	/* to copy traces to the log */
 	unsigned hung_round;
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
@@ -98,6 +99,7 @@ enum tag_wish { TAG_AS_CONFIGURED, TAG_ENABLED, TAG_DISABLED };
 
 /* What all shares of one mount tag have in common, old ones and the new. */
 struct tag {
+	struct gw *gw;
 	char *name;
 	unsigned refs;			/* shares of that tag */
 	enum tag_wish wish;
@@ -114,6 +116,8 @@ struct tag {
 
 	atomic_bool tracing;
 	struct lines *_Atomic trace;	/* NULL: it was never on */
+	bool trace_logged;		/* it goes to the log, too */
+	struct lines_at logged;		/* as far as this */
 
 	/* Of threads that ended and of requests in the pool. */
 	pthread_mutex_t lock;
@@ -269,7 +273,7 @@ const char *share_state(struct share *share);
 /* ---- tag.c ---- */
 struct tag *tag_get(struct gw *gw, const char *name);	/* made when needed */
 void tag_put(struct tag *tag);
-int tag_trace(struct tag *tag, bool on);
+int tag_trace(struct tag *tag, enum conf_trace trace);
 /* What a share's ctl file can do; -errno with a sentence in why[size].
  * enable may put another struct share in its place. */
 int tag_enable(struct share *share, char *why, size_t size);
@@ -279,6 +283,11 @@ int tag_drain(struct share *share, uint64_t us);
 void tag_clear(struct share *share);	/* maxima and percentiles */
 
 /* ---- trace.c ---- */
+/* Copy what is new of a trace to the log, as much as that takes at once; from
+ * now on, and again and again by a timer. */
+int trace_log_init(struct gw *gw);
+void trace_log_begin(struct tag *tag);
+void trace_log(struct tag *tag);
 void trace_request(struct session *s, const struct fs_req *req);
 void trace_reply(struct session *s, const struct fs_req *req, size_t len,
 		 uint64_t ns);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -97,10 +98,26 @@ keep(enum conf_log level, const char *text)
 }
 
 static void
+put(enum conf_log level, const char *text)
+{
+	char line[1024];
+	ssize_t done;
+	int n;
+
+	if (log_is_journal())
+		n = snprintf(line, sizeof(line), "<%d>%s\n",
+			     levels[level].priority, text);
+	else
+		n = snprintf(line, sizeof(line), "gatewayd: %s: %s\n",
+			     levels[level].name, text);
+	done = write(log_fd, line, (size_t)n);
+	(void)done;		/* where could that be reported? */
+}
+
+static void
 vlog(enum conf_log level, unsigned skipped, const char *fmt, va_list ap)
 {
-	char text[960], line[1024];
-	ssize_t done;
+	char text[960];
 	int n;
 
 	if (level > log_level)
@@ -111,14 +128,30 @@ vlog(enum conf_log level, unsigned skipped, const char *fmt, va_list ap)
 			 " (%u like it not shown)", skipped);
 	clean(text);
 	keep(level, text);
-	if (log_is_journal())
-		n = snprintf(line, sizeof(line), "<%d>%s\n",
-			     levels[level].priority, text);
-	else
-		n = snprintf(line, sizeof(line), "gatewayd: %s: %s\n",
-			     levels[level].name, text);
-	done = write(log_fd, line, (size_t)n);
-	(void)done;		/* where could that be reported? */
+	put(level, text);
+}
+
+void
+log_copy(const char *fmt, ...)
+{
+	char text[960];
+	va_list ap;
+
+	if (log_level < CONF_LOG_INFO)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	clean(text);
+	put(CONF_LOG_INFO, text);
+}
+
+bool
+log_has_room(void)
+{
+	struct pollfd fd = { .fd = log_fd, .events = POLLOUT };
+
+	return poll(&fd, 1, 0) > 0 && fd.revents & POLLOUT;
 }
 
 #define DEFINE_LOG(name, level)                                              \

@@ -27,6 +27,11 @@ void log_warn(const char *fmt, ...) LOG_FMT;
 void log_info(const char *fmt, ...) LOG_FMT;	/* a share changes state */
 void log_debug(const char *fmt, ...) LOG_FMT;
 
+/* At level info, but not kept: it is kept elsewhere. */
+void log_copy(const char *fmt, ...) LOG_FMT;
+/* Would a line be taken at once? */
+bool log_has_room(void);
+
 /* The messages of conf_load(), line by line, each with `prefix`. */
 void log_messages(const char *prefix, const char *text);
 

@@ -71,7 +71,7 @@ share_new(struct gw *gw, struct conf_share *conf)
 	share->conf = conf_share_get(conf);
 	share->sock.fd = -1;
 	if (conf->trace && share->tag->refs == 1)
-		tag_trace(share->tag, true);
+		tag_trace(share->tag, (enum conf_trace)conf->trace);
 	TAILQ_INIT(&share->sessions);
 	pool_share_init(share);
 	return share;
@@ -126,7 +126,7 @@ share_commit(struct share *share, struct share *old)
 
 	TAILQ_INSERT_TAIL(&share->gw->shares, share, link);
 	if (old && old->conf->trace != c->trace)
-		tag_trace(share->tag, c->trace);
+		tag_trace(share->tag, (enum conf_trace)c->trace);
 	if (old)
 		keep_wish(share->tag, old->conf, c);
 	if (old)
@@ -204,7 +204,7 @@ share_apply(struct share *share, struct conf_share *conf, char *why,
 		share_unlisten(share);
 	keep_wish(share->tag, share->conf, conf);
 	if (share->conf->trace != conf->trace)
-		tag_trace(share->tag, conf->trace);
+		tag_trace(share->tag, (enum conf_trace)conf->trace);
 	share->conf = conf_share_get(conf);
 	if (share->fs)
 		fs_share_set(share->fs, conf);

@@ -26,6 +26,7 @@ tag_get(struct gw *gw, const char *name)
 			free(t);
 			return NULL;
 		}
+		t->gw = gw;
 		t->comes.burst = t->leaves.burst = COMINGS_SHOWN;
 		pthread_mutex_init(&t->lock, NULL);
 	}
@@ -43,6 +44,8 @@ tag_put(struct tag *t)
 		event_free(t->drain_timer);
 	op_table_fini(&t->cleared);
 	op_table_fini(&t->past_ops);
+	if (t->trace_logged)
+		trace_log(t);
 	lines_free(t->trace);
 	free(t->hung);
 	pthread_mutex_destroy(&t->lock);
@@ -52,8 +55,9 @@ tag_put(struct tag *t)
 
 /* Its memory stays: a thread may be adding a line. */
 int
-tag_trace(struct tag *t, bool on)
+tag_trace(struct tag *t, enum conf_trace trace)
 {
+	bool on = trace != CONF_TRACE_NO;
 	struct lines *lines;
 	int err;
 
@@ -64,6 +68,11 @@ tag_trace(struct tag *t, bool on)
 		atomic_store(&t->trace, lines);
 	}
 	atomic_store(&t->tracing, on);
+	if (t->trace_logged)
+		trace_log(t);
+	else if (trace == CONF_TRACE_LOG)
+		trace_log_begin(t);
+	t->trace_logged = trace == CONF_TRACE_LOG;
 	return 0;
 }
 

@@ -100,6 +100,11 @@ SHARE_FILE(clients, clients_share)
 SHARE_FILE(inflight, inflight_share)
 SHARE_FILE(handles, handles_share)
 
+static const char *const trace_words[] = {
+	[CONF_TRACE_NO] = "off", [CONF_TRACE_YES] = "on",
+	[CONF_TRACE_LOG] = "log",
+};
+
 /* On or off, and the lines that are still there. */
 static int
 read_trace(struct at *at, struct evbuffer *out)
@@ -108,8 +113,10 @@ read_trace(struct at *at, struct evbuffer *out)
 	struct lines *lines = atomic_load(&tag->trace);
 	struct lines_at begin = { 0 };
 
-	evbuffer_add_printf(out, "trace %s\n",
-			    atomic_load(&tag->tracing) ? "on" : "off");
+	evbuffer_add_printf(out, "trace %s\n", trace_words[
+			    !atomic_load(&tag->tracing) ? CONF_TRACE_NO :
+			    tag->trace_logged ? CONF_TRACE_LOG :
+			    CONF_TRACE_YES]);
 	if (lines)
 		lines_read(lines, &begin, SIZE_MAX, out);
 	return 0;
@@ -120,11 +127,10 @@ write_trace(struct at *at, const char *text, struct evbuffer *out, char *why,
 	    size_t size)
 {
 	(void)out;
-	if (!strcmp(text, "on"))
-		return tag_trace(at->share->tag, true);
-	if (!strcmp(text, "off"))
-		return tag_trace(at->share->tag, false);
-	snprintf(why, size, "trace is on or off");
+	for (int i = CONF_TRACE_NO; i <= CONF_TRACE_LOG; i++)
+		if (!strcmp(text, trace_words[i]))
+			return tag_trace(at->share->tag, (enum conf_trace)i);
+	snprintf(why, size, "trace is on, off or log");
 	return -EINVAL;
 }
 
@@ -166,7 +172,7 @@ static const struct node nodes[] = {
 	{ "shares/*/clients",    read_share_clients,  NULL,        false, "Guests: who they are, what was agreed." },
 	{ "shares/*/inflight",   read_share_inflight, NULL,        false, "Requests under way, the oldest first." },
 	{ "shares/*/handles",    read_share_handles,  NULL,        false, "Files and directories that guests have open." },
-	{ "shares/*/trace",      read_trace,          write_trace, true,  "A line for each request and reply: on or off." },
+	{ "shares/*/trace",      read_trace,          write_trace, true,  "A line for each request and reply: on, off or log." },
 	{ "shares/*/casefold",   read_share_casefold, NULL,        false, "Names without case: what is kept, and the last check." },
 	{ "shares/*/ctl",        read_ctl,            write_ctl,   false, "Words that steer a share." },
 };

@@ -117,8 +117,8 @@ test_lines(struct guest *g)
 	   "the last lines can still be read");
 	ok(daemon_ctl(&d, "write shares/one/trace maybe", text,
 		      sizeof(text)) == -EPROTO &&
-	   strstr(text, "EINVAL") && strstr(text, "on or off"),
-	   "it is on or off, nothing else");
+	   strstr(text, "EINVAL") && strstr(text, "on, off or log"),
+	   "it is on, off or log, nothing else");
 	close(s.fd);
 }
 
@@ -173,6 +173,50 @@ test_key(struct guest *g)
 	control("read shares/one/trace");
 	ok(!strncmp(text, "trace off\n", 10), "trace = no turns it off");
 	close(s.fd);
+}
+
+/* ---- into the log ---- */
+
+static void
+test_into_log(struct guest *g)
+{
+	long mark = daemon_log_mark(&d);
+	struct fuse_attr_out a;
+	struct fuse_entry_out e;
+
+	control("write shares/one/trace log");
+	guest_lookup(g, GUEST_ROOT, "for-the-log", &e);
+	is_int(daemon_log_wait(&d, mark, "gatewayd: info: one u=",
+			       "> LOOKUP n=1 \"for-the-log\" s=", 1, WAIT_MS),
+	       1, "a request stands in the log");
+	is_int(daemon_log_wait(&d, mark, "gatewayd: info: one u=",
+			       " < ENOENT ", 1, WAIT_MS), 1, "and its reply");
+	is_int(daemon_log_count(&d, mark, " one u=", ""), 2,
+	       "and nothing from before");
+	control("read shares/one/trace");
+	ok(!strncmp(text, "trace log\n", 10) && strstr(text, "for-the-log"),
+	   "they can be read as ever");
+	control("read log");
+	ok(!strstr(text, "for-the-log"), "and do not fill the file log");
+	for (int i = 0; i < 20000; i++)
+		guest_getattr(g, GUEST_ROOT, 0, &a);
+	ok(daemon_log_wait(&d, mark, "info: one: trace: lost ", "", 1,
+			   WAIT_MS) > 0 ||
+	   daemon_log_count(&d, mark, "> GETATTR ", "") == 20000,
+	   "what the log cannot take is counted");
+	control("write shares/one/trace off");
+	mark = daemon_log_mark(&d);
+	guest_getattr(g, GUEST_ROOT, 0, &a);
+	poll(NULL, 0, 200);
+	is_int(daemon_log_count(&d, mark, "> GETATTR ", ""), 0, "off is off");
+
+	daemon_keys(&d, "[pool]\ninline = no\n[one]\ntrace = log\n");
+	control("write ctl reload");
+	guest_getattr(g, GUEST_ROOT, 0, &a);
+	ok(daemon_log_wait(&d, mark, "gatewayd: info: one u=", "> GETATTR n=1",
+			   1, WAIT_MS) > 0, "trace = log does the same");
+	daemon_keys(&d, "[pool]\ninline = no\n");
+	control("write ctl reload");
 }
 
 /* ---- too much ---- */
@@ -255,6 +299,7 @@ main(void)
 	test_lines(g);
 	test_pool(h);
 	test_key(g);
+	test_into_log(g);
 	test_slow_reader(g);
 	test_log();
 	guest_close(g);

@@ -4,6 +4,7 @@ bin_PROGRAMS += gatewayd/gatewayctl
 gatewayd_gatewayctl_SOURCES = \
 	gatewayd/gatewayctl.c gatewayd/gatewayctl.h gatewayd/ctlask.c \
 	gatewayd/ctlstatus.c gatewayd/ctltop.h gatewayd/ctltop.c gatewayd/ctltable.c \
+	gatewayd/ctlkeys.c \
 	gatewayd/ctlguest.c \
 	gatewayd/ctlmount.c \
 	gatewayd/ctlclient.c gatewayd/ctlclient.h \

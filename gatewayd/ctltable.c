@@ -38,8 +38,8 @@ top_time(double us, char *buf, size_t size)
 	scaled(us, 1000, units, buf, size);
 }
 
-static double
-average(const struct top_row *r)
+double
+top_average(const struct top_row *r)
 {
 	double n = r->rate[TOP_REQUESTS];
 
@@ -96,7 +96,7 @@ top_print_shares(const struct top_sample *s, size_t rows)
 		cell(6, NUMBER, r->rate[TOP_ERRORS]);
 		cell(7, NUMBER, r->rate[TOP_OUT]);
 		cell(7, NUMBER, r->rate[TOP_IN]);
-		cell(6, TIME, average(r));
+		cell(6, TIME, top_average(r));
 		cell(6, TIME, r->v[TOP_P99_US]);
 		cell(6, TIME, r->v[TOP_MAX_US]);
 		cell(4, NUMBER, r->v[TOP_INFLIGHT]);
@@ -122,7 +122,7 @@ top_print_ops(const struct top_sample *s, size_t rows)
 		cell(6, NUMBER, r->rate[TOP_ERRORS]);
 		cell(7, NUMBER, r->rate[TOP_IN]);
 		cell(7, NUMBER, r->rate[TOP_OUT]);
-		cell(6, TIME, average(r));
+		cell(6, TIME, top_average(r));
 		cell(6, TIME, r->v[TOP_P50_US]);
 		cell(6, TIME, r->v[TOP_P99_US]);
 		cell(6, TIME, r->v[TOP_MAX_US]);

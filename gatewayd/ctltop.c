@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * gatewayctl top: what guests do just now, from two readings of the counters.
- * On a terminal the screen is drawn again and again until "q"; elsewhere, and
- * with -b, each table follows the other.
+ * On a terminal the screen is drawn again and again, and keys change what is
+ * shown; elsewhere, and with -b, each table follows the other.
  */
 #include "config.h"
 
@@ -28,13 +28,15 @@ static const char top_usage[] =
 	"  -d SECONDS  between two tables; 2 by default\n"
 	"  -n TABLES   stop after so many\n"
 	"\n"
-	"With TAG, a line for each operation of that share.  \"q\" ends it.\n"
+	"With TAG, a line for each operation of that share.\n"
 	"Rates are of the time between two tables, percentiles and MAX since\n"
-	"the start or \"gatewayctl clear\".\n";
+	"the start or \"gatewayctl clear\".\n"
+	"\n"
+	"Keys, on a terminal:\n";
 
 struct top {
 	struct ctl *ctl;
-	const char *tag;		/* or NULL */
+	struct top_view view;
 	bool batch;
 	double delay;
 	long tables;			/* left to print; -1 = for ever */
@@ -52,6 +54,15 @@ on_signal(int sig)
 }
 
 /* ---- sampling ---- */
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
 
 static const char *const share_fields[TOP_FIELDS] = {
 	[TOP_REQUESTS] = "requests", [TOP_ERRORS] = "errors",
@@ -183,7 +194,7 @@ sample_ops(struct top *t)
 {
 	struct gw_reply r;
 	char name[128], *save;
-	int status = tag_name(t->tag, name, sizeof(name));
+	int status = tag_name(t->view.tag, name, sizeof(name));
 
 	if (status == DONE)
 		status = sample_share(t, name);
@@ -202,7 +213,6 @@ sample_ops(struct top *t)
 static int
 take_sample(struct top *t)
 {
-	struct timespec ts;
 	struct gw_reply r;
 	int status;
 
@@ -215,9 +225,8 @@ take_sample(struct top *t)
 	gw_client_field(r.text, "uptime_seconds", t->now.uptime,
 			sizeof(t->now.uptime));
 	gw_reply_fini(&r);
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	t->now.when = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-	return t->tag ? sample_ops(t) : sample_shares(t);
+	t->now.when = now();
+	return t->view.tag[0] ? sample_ops(t) : sample_shares(t);
 }
 
 /* ---- what changed ---- */
@@ -229,15 +238,6 @@ find_row(const struct top_sample *s, const char *name)
 		if (!strcmp(s->row[i].name, name))
 			return &s->row[i];
 	return NULL;
-}
-
-static int
-busier_first(const void *a, const void *b)
-{
-	const struct top_row *x = a, *y = b;
-	double p = x->rate[TOP_BUSY_US], q = y->rate[TOP_BUSY_US];
-
-	return p == q ? strcmp(x->name, y->name) : p < q ? 1 : -1;
 }
 
 static void
@@ -257,9 +257,6 @@ find_rates(struct top *t)
 							       0;
 		}
 	}
-	if (t->now.nrows)
-		qsort(t->now.row, t->now.nrows, sizeof(*t->now.row),
-		      busier_first);
 }
 
 /* ---- printing ---- */
@@ -280,8 +277,10 @@ print_summary(const struct top *t)
 	       "hung %.0f  polls that hit %.0f%%\n", up / 86400,
 	       up / 3600 % 24, up / 60 % 60, s->guests, number, slow, s->hung,
 	       polls > 0 ? 100 * (s->poll_hits - t->was.poll_hits) / polls : 0);
-	if (t->tag)
-		printf("%.79s\n", t->tag);
+	if (t->view.tag[0])
+		printf("%.79s\n", t->view.tag);
+	if (!t->batch)
+		top_print_view(&t->view);
 }
 
 static size_t
@@ -291,16 +290,19 @@ screen_rows(const struct top *t)
 
 	if (t->batch || ioctl(1, TIOCGWINSZ, &w) || w.ws_row < 6)
 		return SIZE_MAX;
-	return w.ws_row - (t->tag ? 4U : 3U);
+	return w.ws_row - (t->view.tag[0] ? 5U : 4U);
 }
 
 static int
 print_table(struct top *t)
 {
+	top_sort(&t->view, &t->now);
 	if (!t->batch)
 		printf("\033[H\033[J");
 	print_summary(t);
-	if (t->tag)
+	if (t->view.help)
+		top_print_keys();
+	else if (t->view.tag[0])
 		top_print_ops(&t->now, screen_rows(t));
 	else
 		top_print_shares(&t->now, screen_rows(t));
@@ -312,19 +314,36 @@ print_table(struct top *t)
 	return FAILED;
 }
 
-/* True when it is time to end. */
-static bool
-wait_for(const struct top *t, double seconds)
+/* Until the next sample is due, or a key wants it.  Even who pauses wants to
+ * see a table. */
+static enum top_action
+wait_for(struct top *t, double seconds, bool first)
 {
+	bool paused = t->view.paused && !first;
 	struct pollfd fd = { .fd = t->batch ? -1 : 0, .events = POLLIN };
+	double end = now() + seconds, left;
+	enum top_action what;
 	char key;
 
-	if (poll(&fd, 1, (int)(seconds * 1000)) > 0 &&
-	    (read(0, &key, 1) != 1 || key == 'q' || key == 'Q'))
-		return true;
-	return stopped;
+	while (!stopped) {
+		left = end - now();
+		if (left <= 0 && !paused)
+			return TOP_SAMPLE;
+		if (poll(&fd, 1, paused ? -1 : (int)(left * 1000) + 1) <= 0)
+			continue;
+		if (read(0, &key, 1) != 1)
+			return TOP_QUIT;
+		what = top_key(&t->view, &t->now, key);
+		paused = t->view.paused && !first;
+		if (what == TOP_DRAW)
+			print_table(t);
+		else if (what != TOP_NOTHING)
+			return what;
+	}
+	return TOP_QUIT;
 }
 
+/* The first table comes soon; it needs two samples. */
 static int
 run(struct top *t)
 {
@@ -332,12 +351,17 @@ run(struct top *t)
 	bool first = true;
 
 	while (status == DONE && t->tables) {
-		if (wait_for(t, first && t->delay > 0.5 ? 0.5 : t->delay))
+		enum top_action what = wait_for(t, first && t->delay > 0.5 ?
+						   0.5 : t->delay, first);
+
+		if (what == TOP_QUIT)
 			break;
-		first = false;
+		first = what == TOP_SWITCH;
+		if (first)
+			sample_free(&t->now);
 		status = take_sample(t);
-		if (status != DONE)
-			break;
+		if (status != DONE || first)
+			continue;
 		find_rates(t);
 		status = print_table(t);
 		t->tables -= t->tables > 0;
@@ -393,6 +417,7 @@ parse(struct top *t, int argc, char **argv)
 			t->tables = (long)n;
 		} else if (ch == 'h') {
 			fputs(top_usage, stdout);
+			top_print_keys();
 			return -1;
 		} else {
 			fputs(top_usage, stderr);
@@ -403,7 +428,8 @@ parse(struct top *t, int argc, char **argv)
 		fputs(top_usage, stderr);
 		return USAGE;
 	}
-	t->tag = argc > optind ? argv[optind] : NULL;
+	if (argc > optind)
+		snprintf(t->view.tag, sizeof(t->view.tag), "%s", argv[optind]);
 	return DONE;
 }
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* gatewayctl top: ctltop.c samples the daemon, ctltable.c prints. */
+/*
+ * gatewayctl top: ctltop.c samples the daemon, ctltable.c prints, ctlkeys.c
+ * knows keys and orders.
+ */
 #ifndef GATEWAYD_CTLTOP_H
 #define GATEWAYD_CTLTOP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +33,32 @@ struct top_sample {
 	size_t nrows;
 };
 
-/* A line of 80 columns for each row, the busiest first; `rows` at most. */
+/* What the person at the keyboard wants to see. */
+struct top_view {
+	char tag[128];			/* whose operations; "" = all shares */
+	unsigned order;			/* in ctlkeys.c */
+	bool reversed, paused, help;
+};
+
+enum top_action {
+	TOP_NOTHING, TOP_DRAW,		/* the same numbers again */
+	TOP_SAMPLE,			/* new ones, now */
+	TOP_SWITCH,			/* of something else */
+	TOP_QUIT,
+};
+
+/* A key; `s` is what is shown now. */
+enum top_action top_key(struct top_view *v, const struct top_sample *s,
+			char key);
+void top_sort(const struct top_view *v, struct top_sample *s);
+void top_print_keys(void);
+/* "sorted by REQ/S" */
+void top_print_view(const struct top_view *v);
+
+/* The average time of a request, in microseconds. */
+double top_average(const struct top_row *r);
+
+/* A line of 80 columns for each row; `rows` at most. */
 void top_print_shares(const struct top_sample *s, size_t rows);
 void top_print_ops(const struct top_sample *s, size_t rows);
 

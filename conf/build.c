@@ -375,6 +375,7 @@ conf_load(const struct conf_source *src, struct conf **conf, char **messages)
 	if (conf_loader_init(&l))
 		return -ENOMEM;
 	l.patience_ms = src->patience_ms;
+	l.advise = src->advise;
 	conf_read_source(&l, src);
 	return finish(&l, conf, messages);
 }

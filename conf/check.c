@@ -53,15 +53,21 @@ share_of(const struct check *c, size_t i)
 	return c->whole->conf.shares[i];
 }
 
-/* Where share `i` says `key`, else where it begins. */
-static struct conf_at
-at_key(const struct check *c, size_t i, const char *key)
+struct conf_at
+conf_at_key(const struct conf_loader *l, const struct conf_whole *whole,
+	    size_t i, const char *key)
 {
-	const struct conf_box *box = conf_box(share_of(c, i));
+	const struct conf_box *box = conf_box(whole->conf.shares[i]);
 	const struct conf_mark *mark =
 		conf_mark_find(&box->marks, conf_key_get(key), 0);
 
-	return mark ? mark->at : c->l->shares[i]->first;
+	return mark ? mark->at : l->shares[i]->first;
+}
+
+static struct conf_at
+at_key(const struct check *c, size_t i, const char *key)
+{
+	return conf_at_key(c->l, c->whole, i, key);
 }
 
 /* Where [gateway] says `key`, else where share `i` says its path. */
@@ -554,6 +560,8 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 		check_ids(&c, i, "translate_gid", &share_of(&c, i)->translate_gid);
 	}
 	check_listeners(&c);
+	if (l->advise)
+		conf_advise(l, whole, c.looks);
 	conf_looks_free(c.looks);
 	free(c.places);
 }

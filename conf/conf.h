@@ -31,6 +31,7 @@ struct conf_source {
 	/* How long to wait for directories that do not answer; they make
 	 * warnings.  0 = 5 s. */
 	unsigned patience_ms;
+	bool advise;		/* warn of what will not work as a service */
 };
 
 /*

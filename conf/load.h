@@ -8,6 +8,7 @@
  *	files.c    which files there are, and the command line
  *	build.c    sections to structs, with defaults
  *	check.c    what only all settings together can tell
+ *	advice.c   what the host makes of them
  *	message.c  the mistakes
  */
 #ifndef CONF_LOAD_H
@@ -128,6 +129,7 @@ struct conf_loader {
 	struct conf_section *section;	/* the one being read, or NULL */
 
 	unsigned patience_ms;		/* with directories; 0 = long */
+	bool advise;
 
 	char **made;		/* default of each key with make_def, or NULL */
 
@@ -158,6 +160,16 @@ struct conf_whole *conf_build(struct conf_loader *l);
 
 /* check.c; share number i is made of section number i */
 void conf_check(struct conf_loader *l, const struct conf_whole *whole);
+/* Where share `i` says `key`, else where it begins. */
+struct conf_at conf_at_key(const struct conf_loader *l,
+			   const struct conf_whole *whole, size_t i,
+			   const char *key);
+
+/* advice.c: warnings for who asks; `looks` knows every share's path and the
+ * directory of its socket */
+struct conf_looks;
+void conf_advise(struct conf_loader *l, const struct conf_whole *whole,
+		 const struct conf_looks *looks);
 
 /*
  * message.c: add "[section] key: words", `section` and `key` NULL for none.

@@ -1,7 +1,7 @@
 # conf/
 noinst_LIBRARIES += conf/libconf.a
 conf_libconf_a_SOURCES = \
-	conf/build.c conf/caps.c conf/caps.h conf/check.c conf/conf.h \
+	conf/advice.c conf/build.c conf/caps.c conf/caps.h conf/check.c conf/conf.h \
 	conf/diff.c conf/dirs.c conf/dirs.h \
 	conf/files.c conf/idmap.c conf/idmap.h conf/keys.c conf/keys.h conf/load.h conf/look.c conf/look.h conf/message.c \
 	conf/number.c conf/number.h \

@@ -158,8 +158,9 @@ look_up(struct conf_look *look)
 	look->up = v;
 	do {
 		if (v && !stat(dir, &st))
-			v[look->nup++] = (struct conf_dir_id){ st.st_dev,
-							       st.st_ino };
+			v[look->nup++] = (struct conf_dir_id){
+				st.st_dev, st.st_ino, st.st_mode, st.st_gid
+			};
 	} while (v && cut_last(dir));
 	free(dir);
 }

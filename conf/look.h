@@ -15,6 +15,8 @@
 struct conf_dir_id {
 	dev_t dev;
 	ino_t ino;
+	mode_t mode;
+	gid_t gid;
 };
 
 struct conf_look {

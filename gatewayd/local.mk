@@ -71,7 +71,7 @@ uninstall-local:
 daemon_scripts = tests/test-daemon-args.sh tests/test-daemon-control.sh \
 	tests/test-daemon-service.sh tests/test-daemon-reload.sh \
 	tests/test-daemon-activate.sh tests/test-daemon-caps.sh \
-	tests/test-daemon-unit.sh tests/test-daemon-verbs.sh
+	tests/test-daemon-advice.sh tests/test-daemon-unit.sh tests/test-daemon-verbs.sh
 TESTS += $(daemon_scripts)
 EXTRA_DIST += $(daemon_scripts)
 check_PROGRAMS += tests/launch

@@ -274,6 +274,7 @@ show_config(struct args *a)
 {
 	struct conf *conf;
 
+	a->source.advise = a->action == CHECK_CONFIG;
 	if (load(a, &conf))
 		return EXIT_CONFIG;
 	if (a->action == PRINT_CONFIG)

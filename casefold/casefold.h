@@ -95,7 +95,7 @@ struct cf_calls {
 	X(db_reads, "lookups answered by the cache file")                    \
 	X(db_writes, "directories written to the cache file")                \
 	X(db_resets, "times the cache file was deleted and begun again")     \
-	X(db_us, "microseconds spent in the cache file")
+	X(db_us, "time spent in the cache file")
 
 struct cf_stats {
 #define CF_COUNTER(name, help) uint64_t name;

@@ -146,8 +146,9 @@ do_write(struct client *c, struct request *r, char *why, size_t size)
 	if (!body)
 		return -ENOMEM;
 	err = tree_write(c->ctl->gw, r->path, r->text, body, why, size);
-	log_info("control: write %s %.200s: %.200s uid=%u pid=%d", r->path,
-		 r->text, err ? why : "done", c->peer.uid, (int)c->peer.pid);
+	log_info("control: write %s %.200s: %.*s uid=%u pid=%d", r->path,
+		 r->text, err ? (int)strcspn(why, "\n") : 4,
+		 err ? why : "done", c->peer.uid, (int)c->peer.pid);
 	if (!err)
 		reply_ok(c, body);
 	evbuffer_free(body);

@@ -102,12 +102,41 @@ is_by_opcode(const struct share_value *r)
 	return !strcmp(r->name, "requests") || !strcmp(r->name, "errors");
 }
 
+/* Times are seconds in OpenMetrics, and say so in their names. */
+static bool
+is_time(const struct share_value *r, char *name, size_t size)
+{
+	size_t n = strlen(r->metric);
+
+	if (n < 3 || strcmp(r->metric + n - 3, "_us"))
+		return false;
+	snprintf(name, size, "%.*s_seconds", (int)n - 3, r->metric);
+	return true;
+}
+
+static void
+add_times(struct metrics *m, const struct share_value *r, const char *name)
+{
+	family(m, name, type_of(r->kind), r->help);
+	for (size_t i = 0; i < m->nshares; i++) {
+		begin(m, name, suffix_of(r->kind), &m->share[i], FS_OPCODES);
+		evbuffer_add_printf(m->out, "} %.6f\n",
+				    (double)r->get(&m->share[i]) / 1e6);
+	}
+}
+
 static void
 add_shares(struct metrics *m)
 {
+	char name[80];
+
 	for (const struct share_value *r = share_values; r->name; r++) {
 		if (!r->metric || is_by_opcode(r))
 			continue;
+		if (is_time(r, name, sizeof(name))) {
+			add_times(m, r, name);
+			continue;
+		}
 		family(m, r->metric, type_of(r->kind), r->help);
 		for (size_t i = 0; i < m->nshares; i++) {
 			begin(m, r->metric, suffix_of(r->kind), &m->share[i],

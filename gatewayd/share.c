@@ -124,7 +124,11 @@ share_commit(struct share *share, struct share *old)
 {
 	const struct conf_share *c = share->conf;
 
-	TAILQ_INSERT_TAIL(&share->gw->shares, share, link);
+	/* Lists of shares keep their order. */
+	if (old)
+		TAILQ_INSERT_BEFORE(old, share, link);
+	else
+		TAILQ_INSERT_TAIL(&share->gw->shares, share, link);
 	if (old && old->conf->trace != c->trace)
 		tag_trace(share->tag, (enum conf_trace)c->trace);
 	if (old)

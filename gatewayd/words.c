@@ -118,7 +118,7 @@ WORD(casefold)
 
 /* clang-format off */
 static const struct word gw_words[] = {
-	{ "reload",   "[dry-run]", word_reload,    "read the configuration again; with dry-run, only say what would change" },
+	{ "reload",   "[dry-run]", word_reload,    "read the configuration again, or say what that would do" },
 	{ "clear",    "",          word_clear_all, "reset maxima and percentiles of all shares" },
 	{ "shutdown", "",          word_shutdown,  "end all sessions and stop" },
 	{ NULL, NULL, NULL, NULL },
@@ -129,7 +129,7 @@ static const struct word share_words[] = {
 	{ "disable", "",          word_disable, "do not listen any more; guests stay" },
 	{ "drain",   "[TIME]",    word_drain,   "disable; guests that stay longer than TIME are dropped" },
 	{ "drop",    "[SESSION]", word_drop,    "disconnect every guest, or the one of that number" },
-	{ "casefold", "check|rebuild", word_casefold, "compare the names that are known with the host, or forget them all" },
+	{ "casefold", "check|rebuild", word_casefold, "compare known names with the host, or forget them" },
 	{ "clear",   "",          word_clear,   "reset maxima and percentiles" },
 	{ NULL, NULL, NULL, NULL },
 };

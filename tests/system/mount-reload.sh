@@ -78,7 +78,7 @@ stream() {
 
 # Sessions of a share, by number, as one line.
 sessions() {
-	ctl read "shares/$1/clients" | sed -n 's/^session \([0-9]*\).*/\1/p' |
+	ctl read "shares/$1/clients" | sed -n 's/^session\.\([0-9]*\) .*/\1/p' |
 		tr '\n' ' '
 }
 
@@ -128,6 +128,7 @@ mount_share work "$tmp/mnt-work"
 mount_share beside "$tmp/mnt-beside"
 work=$(sessions work)
 beside=$(sessions beside)
+check "two guests, $work and $beside" test -n "$work" -a -n "$beside"
 
 files "$tmp/mnt-work" "$tmp/stop-work" >"$tmp/out-work" 2>&1 &
 pid_work=$!

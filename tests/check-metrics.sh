@@ -17,6 +17,8 @@ $0 == "# EOF" { ended = 1; next }
 	name = $3; type = $4
 	if (name in seen)
 		bad("family comes twice")
+	if (name ~ /_(us|ms|ns)(_|$)/)
+		bad("unit")
 	if (name ~ /_total$/ || type !~ /^(counter|gauge|histogram|info)$/)
 		bad("type")
 	seen[name] = 1; next

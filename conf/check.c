@@ -21,7 +21,7 @@
 
 enum {
 	/* without the NUL; Linux would do without it, other programs not */
-	PATIENCE_MS = 5000, /* with a directory that does not answer */
+	PATIENCE_MS = 2000, /* with a directory that does not answer */
 	SOCKET_PATH_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) - 1,
 };
 

@@ -29,7 +29,7 @@ struct conf_source {
 	const char *file;	/* -c FILE; NULL = the default file, which may be missing */
 	const char *const *shares;	/* --share TAG:PATH, with NULL at the end, or NULL */
 	/* How long to wait for directories that do not answer; they make
-	 * warnings.  0 = 5 s. */
+	 * warnings.  0 = 2 s. */
 	unsigned patience_ms;
 	bool advise;		/* warn of what will not work as a service */
 };

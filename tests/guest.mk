@@ -30,7 +30,7 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-stats tests/test-daemon-trace tests/test-daemon-ctl \
 	tests/test-daemon-requests tests/test-daemon-guests \
 	tests/test-daemon-clients tests/test-daemon-hung \
-	tests/test-daemon-maps tests/test-daemon-top \
+	tests/test-daemon-maps tests/test-daemon-top tests/test-daemon-dead \
 	tests/test-daemon-queues tests/test-daemon-windows \
 	tests/test-daemon-windows-life
 check_PROGRAMS += $(whole_tests)
@@ -61,6 +61,9 @@ tests_test_daemon_hung_SOURCES = tests/test-daemon-hung.c tests/tap.h \
 tests_test_daemon_hung_LDADD = $(whole_test_ldadd)
 tests_test_daemon_maps_SOURCES = tests/test-daemon-maps.c tests/tap.h
 tests_test_daemon_maps_LDADD = $(whole_test_ldadd)
+tests_test_daemon_dead_SOURCES = tests/test-daemon-dead.c tests/hangfs.h \
+	tests/tap.h
+tests_test_daemon_dead_LDADD = $(whole_test_ldadd)
 tests_test_daemon_top_SOURCES = tests/test-daemon-top.c tests/tap.h
 tests_test_daemon_top_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h

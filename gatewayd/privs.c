@@ -94,7 +94,9 @@ privs_drop(const struct conf_caps *mod)
 	struct __user_cap_data_struct caps[2];
 	uint64_t keep = 0;
 
-	if (geteuid() == 0 && setgroups(0, NULL) && errno != EPERM)
+	/* Not setgroups(3): it waits for every thread, and one may be looking
+	 * at a directory that does not answer (conf/look.c). */
+	if (geteuid() == 0 && syscall(SYS_setgroups, 0, NULL) && errno != EPERM)
 		return -errno;
 	if (syscall(SYS_capget, &head, caps))
 		return -errno;

@@ -28,9 +28,10 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-ctl tests/test-daemon-requests \
 	tests/test-daemon-guests tests/test-daemon-clients \
 	tests/test-daemon-hung tests/test-daemon-maps tests/test-daemon-top \
-	tests/test-daemon-queues tests/test-daemon-windows \
-	tests/test-daemon-windows-life tests/test-daemon-isolation \
-	tests/test-throttle tests/test-daemon-casefold
+	tests/test-daemon-dead tests/test-daemon-queues \
+	tests/test-daemon-windows tests/test-daemon-windows-life \
+	tests/test-daemon-isolation tests/test-throttle \
+	tests/test-daemon-casefold
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -67,6 +68,11 @@ tests_test_daemon_isolation_LDADD = $(whole_test_ldadd)
 tests_test_throttle_SOURCES = tests/test-throttle.c gatewayd/throttle.c \
 	gatewayd/throttle.h tests/tap.h
 tests_test_throttle_LDADD = $(whole_test_ldadd)
+tests_test_daemon_dead_SOURCES = tests/test-daemon-dead.c tests/hangfs.h \
+	tests/tap.h
+tests_test_daemon_dead_LDADD = $(whole_test_ldadd)
+tests_test_daemon_top_SOURCES = tests/test-daemon-top.c tests/tap.h
+tests_test_daemon_top_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h

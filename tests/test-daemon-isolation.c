@@ -381,7 +381,7 @@ test_fsync(struct guest *g)
 /* Changes of the configuration.  To open a share's directory needs what stat(2)
  * of it does not. */
 
-#define OPENING (BIT(FUSE_STATFS) | BIT(FUSE_OPENDIR))
+#define OPENING STALLFS_ALL
 
 
 struct asker {

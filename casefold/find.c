@@ -85,8 +85,9 @@ collision(struct cf_share *share, const struct cf_dir *dir,
 
 /*
  * One walk through the names of a class, from the best on, until the host
- * knows one (or the only one, if the caller asks the host).  Returns 0 and pick->name, or -ENOENT; *sure says that no name
- * was added while we walked, so that there was a moment without any.
+ * knows one (or the only one, if the caller asks the host).  Returns 0 and
+ * pick->name, or -ENOENT; *sure says that no name was added while we walked, so
+ * that there was a moment without any.
  */
 static int
 walk(struct cf_share *share, struct cf_index *index, const struct cf_dir *dir,

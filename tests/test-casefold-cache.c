@@ -263,8 +263,8 @@ test_damage(void)
 		wrong += wrong_with_damage(7);
 	}
 	resets = told;
-	is_int(wrong, 0, "T42, I1, I6 bits flipped in %ld files (%ld noticed)", flips,
-	       resets);
+	is_int(wrong, 0, "T42, I1, I6 bits flipped in %ld files (%ld "
+	       "noticed)", flips, resets);
 	for (long page = 0; page < size / 8192; page++) {
 		memcpy(bad, good, (size_t)size);
 		memset(bad + page * 8192, page % 2 ? 0 : 0xa5, 8192);

@@ -36,8 +36,10 @@ test_winner(void)
 	is_str(find(share, fd, "foo"), "Foo", "%s: T11 inexact found", how);
 	is_str(find(share, fd, "Foo"), "Foo", "%s: T10 exact found", how);
 	touch(fd, "foo");
-	is_str(find(share, fd, "foo"), "foo", "%s: T10, I2 exact beats variant", how);
-	is_str(find(share, fd, "FOO"), "Foo", "%s: T12, I5 the smallest wins", how);
+	is_str(find(share, fd, "foo"), "foo",
+	       "%s: T10, I2 exact beats variant", how);
+	is_str(find(share, fd, "FOO"), "Foo",
+	       "%s: T12, I5 the smallest wins", how);
 	touch(fd, "FOo");
 	is_str(find(share, fd, "FOO"), "FOo", "%s: T12 a smaller one came", how);
 	unlinkat(fd, "FOo", 0);

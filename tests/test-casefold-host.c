@@ -337,8 +337,8 @@ test_scans(void)
 		find(share, fd, name);
 	}
 	after = stats_of(share);
-	is_int(after.scans - before.scans, cf_fs_of(fd) == CF_FS_LOCAL ? 0 : 100,
-	       "%s: nothing changed, no scan, but of a remote directory", how);
+	is_int(after.scans - before.scans,
+	       cf_fs_of(fd) == CF_FS_LOCAL ? 0 : 100, "%s: nothing changed, no scan, but of a remote directory", how);
 	is_int(after.hits - before.hits, 50, "%s: hits", how);
 	is_int(after.misses - before.misses, 50, "%s: misses", how);
 	empty_dir(fd);
@@ -361,12 +361,14 @@ test_native(void)
 		touch(sub, "Foo");
 		is_str(find(share, sub, "fOO"), "fOO",
 		       "%s: T16 +F: the kernel finds it", how);
-		is_str(find(share, sub, "bar"), "", "%s: T16 +F: no other", how);
+		is_str(find(share, sub, "bar"), "", "%s: T16 +F: no other",
+		       how);
 		is_int(stats_of(share).scans, scans, "%s: T16 +F: not read",
 		       how);
 		is_int(change_name(share, sub, "FOO", sub, "Bar", 0), 0,
 		       "%s: T16 +F: renamed", how);
-		is_str(find(share, sub, "bar"), "bar", "%s: T16 +F: found", how);
+		is_str(find(share, sub, "bar"), "bar", "%s: T16 +F: found",
+		       how);
 		is_str(find(share, sub, "foo"), "", "%s: T16 +F: gone", how);
 	}
 	close(sub);

@@ -111,12 +111,23 @@ on_timeout(evutil_socket_t fd, short what, void *arg)
 	tell(arg);
 }
 
+/* For the one whose time is over first.  libevent counts from when it last
+ * looked at the clock, which may be a while ago. */
 static void
 arm_timer(struct gw *gw)
 {
-	struct timeval tv = { .tv_sec = WAIT_US / 1000000,
-			      .tv_usec = 100000 };
+	uint64_t now = now_us(), left = WAIT_US;
+	struct opening *o;
+	struct timeval tv;
 
+	TAILQ_FOREACH(o, &gw->openings, link)
+		if (!o->done && o->since && o->since + WAIT_US < now + left)
+			left = o->since + WAIT_US > now ?
+			       o->since + WAIT_US - now : 0;
+	left += 1000;
+	tv.tv_sec = (time_t)(left / 1000000);
+	tv.tv_usec = (suseconds_t)(left % 1000000);
+	event_base_update_cache_time(gw->base);
 	if (!gw->opening_timer)
 		gw->opening_timer = evtimer_new(gw->base, on_timeout, gw);
 	if (gw->opening_timer)
@@ -130,12 +141,12 @@ opening_begin(struct gw *gw, struct conf_share *conf, char *why, size_t size)
 
 	if (o && o->done)
 		return 0;
-	if (o && !o->since) {		/* somebody asks once more */
+	if (o && !o->since)		/* somebody asks once more */
 		o->since = now_us();
+	if (o && now_us() - o->since < WAIT_US) {
 		arm_timer(gw);
-	}
-	if (o && now_us() - o->since < WAIT_US)
 		return -EINPROGRESS;
+	}
 	if (o) {
 		o->since = 0;
 		snprintf(why, size, "%s does not answer", conf->path);

@@ -378,11 +378,7 @@ test_fsync(struct guest *g)
 }
 
 /* ------------------------------------------------------------------ */
-/* Changes of the configuration.  To open a share's directory needs what stat(2)
- * of it does not. */
-
-#define OPENING STALLFS_ALL
-
+/* Changes of the configuration. */
 
 struct asker {
 	const char *line;
@@ -408,7 +404,7 @@ ask_and_stall(struct guest *other, const char *line, bool goes_on,
 	struct asker a = { .line = line };
 	pthread_t t;
 
-	stallfs_stall(fs, OPENING);
+	stallfs_stall(fs, STALLFS_ALL);
 	pthread_create(&t, NULL, ask, &a);
 	ok(stallfs_wait_held(fs, 1, WAIT_MS), "\"%s\" waits for storage",
 	   line);
@@ -431,7 +427,7 @@ test_changes(struct guest *other)
 	struct guest *g = come("slow");
 
 	/* A share that hangs and does not change is not looked at. */
-	stallfs_stall(fs, OPENING);
+	stallfs_stall(fs, STALLFS_ALL);
 	ctl_answers("write ctl reload", "hanging");
 	stallfs_stall(fs, 0);
 
@@ -454,7 +450,7 @@ test_changes(struct guest *other)
 	/* By signal. */
 	daemon_keys(&d, keys);
 	mark = daemon_log_mark(&d);
-	stallfs_stall(fs, OPENING);
+	stallfs_stall(fs, STALLFS_ALL);
 	kill(d.server.pid, SIGHUP);
 	ok(stallfs_wait_held(fs, 1, WAIT_MS), "SIGHUP waits for storage");
 	others_go_on(other, "SIGHUP");
@@ -470,7 +466,7 @@ test_start(void)
 	static const char *const tags[] = { "local", NULL };
 	struct guest *g;
 
-	stallfs_stall(fs, OPENING);
+	stallfs_stall(fs, STALLFS_ALL);
 	daemon_start(&d, tags, keys);
 	guest_close(come("local"));
 	ctl_answers("read shares/slow/status", "hanging at the start");

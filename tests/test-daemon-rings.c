@@ -86,7 +86,7 @@ static const struct hostile_case chains[] = {
 	{ "a chain that leaves the ring", RUN(.queue = 1, .d = { { 0, 40, NEXT, 128 } }), "queue 1: a chain goes on at descriptor 128 of 128", 0 },
 	{ "a head outside the ring", RUN(.queue = 1, .head = 500), "queue 1: chain 500 of a ring of 128", 0 },
 	{ "an index that jumps", RUN(.queue = 1, .ahead = 1000), "queue 1: the driver's index jumps from 0 to 1001", 0 },
-	{ "a chain offered twice", RUN(.queue = 1, .count = 2, .d = { { 0, 40, NEXT, 1 }, { 64, 16, WRITE, 0 } }), "queue 1: chain 0 is offered again", 0 },
+	{ "a chain offered twice", RUN(.queue = 1, .count = 100, .d = { { 0, 40, NEXT, 1 }, { 64, 16, WRITE, 0 } }), "queue 1: chain 0 is offered again", 0 },
 	{ "a descriptor outside memory", RUN(.queue = 1, .d = { { OUTSIDE, 40, 0, 0 } }), "queue 1: a descriptor points outside guest memory", 0 },
 	{ "a descriptor that ends outside", RUN(.queue = 1, .d = { { 0, 1 << 30, WRITE, 0 } }), "queue 1: a descriptor points outside guest memory", 0 },
 	{ "a descriptor that wraps", RUN(.queue = 1, .d = { { UINT64_MAX - 15, 100, WRITE, 0 } }), "queue 1: a descriptor points outside guest memory", 0 },

@@ -42,7 +42,7 @@ struct listener {
 
 struct check {
 	struct conf_loader *l;
-	const struct conf_whole *whole;
+	struct conf_whole *whole;
 	struct place *places; /* sorted */
 	size_t nplaces;
 	struct conf_looks *looks;
@@ -280,7 +280,7 @@ say_inside(const struct check *c, const struct place *p, struct conf_at at,
 	conf_say(c->l, CONF_ERROR, at, section, key,
 		 "%s lies inside share [%s] (want %s outside every share)",
 		 conf_echo(echo, path), share->tag,
-		 strcmp(key, "cache_dir") ? "sockets" : "a directory");
+		 strstr(key, "socket") ? "sockets" : "a directory");
 }
 
 static void
@@ -437,6 +437,28 @@ check_cache_dir(const struct check *c)
 				   dir);
 }
 
+/* Where no share must have it, it is just not used (gatewayd/owners.c): a user
+ * may share the home directory that it lies in. */
+static void
+check_state_dir(const struct check *c)
+{
+	struct conf *conf = &c->whole->conf;
+	const char *dir = conf->gateway.state_dir;
+	const struct place *p = find_holder_of(c, dir);
+
+	bool needed = false;
+
+	for (size_t i = 0; p && i < conf->nshares; i++) {
+		struct conf_share *s = conf->shares[i];
+
+		s->state_inside = true;
+		needed |= s->owners == CONF_OWNERS_STORE &&
+			  s->state_store == CONF_STORE_SQLITE;
+	}
+	if (needed)
+		say_gateway_inside(c, p, "state_dir", dir);
+}
+
 /* Lines of rules are one list; a map rule ends it. */
 static void
 check_rules(const struct check *c, size_t i)
@@ -527,7 +549,7 @@ look_around(struct check *c)
 }
 
 void
-conf_check(struct conf_loader *l, const struct conf_whole *whole)
+conf_check(struct conf_loader *l, struct conf_whole *whole)
 {
 	const struct conf *conf = &whole->conf;
 	const struct conf_gateway *gw = &conf->gateway;
@@ -552,6 +574,7 @@ conf_check(struct conf_loader *l, const struct conf_whole *whole)
 	say_gateway_inside(&c, find_holder_of(&c, gw->socket_dir), "socket_dir",
 			   gw->socket_dir);
 	check_cache_dir(&c);
+	check_state_dir(&c);
 	for (size_t i = 0; i < conf->nshares; i++)
 		check_socket(&c, i);
 	for (size_t i = 0; i < conf->nshares; i++)

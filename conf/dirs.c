@@ -89,6 +89,18 @@ conf_default_cache_dir(void)
 }
 
 char *
+conf_default_state_dir(void)
+{
+	const char *dir = xdg("XDG_STATE_HOME");
+
+	if (!geteuid())
+		return strdup("/var/lib/gatewayd");
+	if (dir)
+		return print_string("%s/gatewayd", dir);
+	return print_string("%s/.local/state/gatewayd", home());
+}
+
+char *
 conf_default_control_socket(void)
 {
 	char *dir = conf_default_socket_dir(), *path;

@@ -7,6 +7,7 @@
 char *conf_default_file(void);
 char *conf_default_socket_dir(void);
 char *conf_default_cache_dir(void);
+char *conf_default_state_dir(void);
 char *conf_default_control_socket(void);
 char *conf_default_control_group(void);
 char *conf_default_socket_group(void);

@@ -114,6 +114,19 @@ static const struct conf_choice traces[] = {
 	{ NULL, 0 },
 };
 
+static const struct conf_choice owners[] = {
+	{ "auto", CONF_OWNERS_AUTO },
+	{ "host", CONF_OWNERS_HOST },
+	{ "store", CONF_OWNERS_STORE },
+	{ NULL, 0 },
+};
+
+static const struct conf_choice stores[] = {
+	{ "sqlite", CONF_STORE_SQLITE },
+	{ "xattr", CONF_STORE_XATTR },
+	{ NULL, 0 },
+};
+
 static const struct conf_choice locks[] = {
 	{ "local", CONF_LOCKS_LOCAL },
 	{ "remote", CONF_LOCKS_REMOTE },
@@ -141,6 +154,12 @@ const struct conf_key conf_keys[] = {
 	  .help = "Where shares with casefold keep the names of big directories, in "
 		  "TAG/cache.db.  Must be on a disk of this host and outside every "
 		  "share; all of it may be deleted while the daemon is stopped." },
+	{ .name = "state_dir", GATEWAY, PATH(conf_gateway, state_dir),
+	  .make_def = conf_default_state_dir, .reload = CONF_RESTART,
+	  .def_help = "/var/lib/gatewayd; $XDG_STATE_HOME/gatewayd when not root",
+	  .help = "Where shares keep what guests set and the host cannot hold, in "
+		  "TAG/state.db; see owners.  Must be on a disk of this host and "
+		  "outside every share, and belongs into backups." },
 	{ .name = "control_socket", GATEWAY, PATH(conf_gateway, control_socket),
 	  .make_def = conf_default_control_socket, .reload = CONF_RESTART,
 	  .def_help = "/run/gatewayd/ctl; $XDG_RUNTIME_DIR/gatewayd/ctl when not root",
@@ -415,6 +434,21 @@ const struct conf_key conf_keys[] = {
 	  .help = "UID:GID that a guest sees on the shared directory itself where it "
 		  "would see overflow_uid or overflow_gid; empty = the daemon's own. "
 		  " A Windows guest makes files as the owner it sees there." },
+	{ .name = "owners", SHARE, CHOICE(conf_share, owners, owners),
+	  .def = "auto", .reload = CONF_NEXT,
+	  .help = "Owners that the host cannot give to a file: host = the guest gets "
+		  "an error; store = they are recorded in state_dir and shown to "
+		  "guests; auto = store where the daemon is not root or does not "
+		  "have all ids, else host." },
+	{ .name = "state_store", SHARE, CHOICE(conf_share, state_store, stores),
+	  .def = "sqlite", .reload = CONF_NEXT,
+	  .help = "Where that is recorded: sqlite = in state_dir; xattr = in an "
+		  "extended attribute of the file, for file systems that several "
+		  "hosts share." },
+	{ .name = "sticky_owners", SHARE, BOOL(conf_share, sticky_owners),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "Keep showing a recorded owner after the host gave the file "
+		  "another one." },
 	{ .name = "locks", SHARE, CHOICE(conf_share, locks, locks),
 	  .def = "local", .reload = CONF_NEXT,
 	  .help = "File locks of a guest: local = they hold within the guest; remote "

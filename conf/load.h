@@ -159,7 +159,7 @@ void conf_read_source(struct conf_loader *l, const struct conf_source *src);
 struct conf_whole *conf_build(struct conf_loader *l);
 
 /* check.c; share number i is made of section number i */
-void conf_check(struct conf_loader *l, const struct conf_whole *whole);
+void conf_check(struct conf_loader *l, struct conf_whole *whole);
 /* Where share `i` says `key`, else where it begins. */
 struct conf_at conf_at_key(const struct conf_loader *l,
 			   const struct conf_whole *whole, size_t i,

@@ -61,6 +61,19 @@ enum conf_casefold {
 	CONF_CASEFOLD_ASCII,	/* A to Z only */
 };
 
+/* owners = : what becomes of owners that the host cannot hold */
+enum conf_owners {
+	CONF_OWNERS_AUTO,	/* store where the daemon cannot set any owner */
+	CONF_OWNERS_HOST,	/* the guest gets an error */
+	CONF_OWNERS_STORE,	/* they are recorded, and shown to guests */
+};
+
+/* state_store = : where */
+enum conf_store {
+	CONF_STORE_SQLITE,	/* in STATE_DIR/TAG/state.db */
+	CONF_STORE_XATTR,	/* in an extended attribute of the file */
+};
+
 /* locks = */
 enum conf_locks {
 	CONF_LOCKS_LOCAL,	/* each guest keeps its own */
@@ -191,6 +204,10 @@ struct conf_share {
 	char *root_owner;	/* "UID:GID"; "" = the daemon's own */
 	uint32_t root_uid, root_gid;	/* the same; -1 */
 	unsigned create_mask, directory_mask;
+	unsigned owners;	/* enum conf_owners */
+	unsigned state_store;	/* enum conf_store */
+	bool sticky_owners;	/* recorded owners survive a chown of the host */
+	bool state_inside;	/* state_dir lies inside some share */
 
 	unsigned casefold;	/* enum conf_casefold */
 	uint64_t casefold_memory;	/* bytes of names in memory */
@@ -215,6 +232,7 @@ struct conf_caps {
 struct conf_gateway {
 	char *socket_dir;
 	char *cache_dir;	/* of TAG/cache.db, all of which can be lost */
+	char *state_dir;	/* of TAG/state.db, which cannot */
 	char *control_socket;
 	char *control_group;	/* "" = our own group */
 	unsigned control_mode;

@@ -344,7 +344,7 @@ fs_op_access(struct fs_ctx *c, const void *arg, void *out)
 		return err;
 	if (mask & ~(unsigned)(R_OK | W_OK | X_OK))
 		return -EINVAL;
-	if ((mask & W_OK) && c->share->set->readonly)
+	if ((mask & W_OK) && fs_is_readonly(c->share))
 		return -EROFS;
 	fs_ids_to_guest(c, &stx, &uid, &gid);
 	if (c->h.uid == uid)

@@ -134,7 +134,7 @@ fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 	int flags = clean_flags(c, in->flags), fd, err;
 	struct fs_handle *h;
 
-	if (writes(flags) && c->share->set->readonly)
+	if (writes(flags) && fs_is_readonly(c->share))
 		return -EROFS;
 	if ((flags & O_TRUNC) && fs_disk_defers(c, c->node->mount))
 		return FS_DEFER;

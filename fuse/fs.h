@@ -92,6 +92,7 @@ struct fs_mount {
 	uint64_t dev;
 	unsigned flags;
 	int fd;			/* for open_by_handle_at and syncfs, or -1 */
+	struct cf_state_fs *state;	/* owners.c; NULL: records nothing */
 	_Atomic bool no_nowait;	/* RWF_NOWAIT does not work here */
 	struct fs_mount *next;
 };
@@ -130,6 +131,9 @@ struct fs_share {
 	struct fs_mount *root_mount;
 	bool privileged;	/* may act as other users */
 	struct fs_ids *ids;	/* ids.c; NULL: ids are the same on both sides */
+	bool forbidden;		/* nothing may be changed */
+	bool records;		/* owners.c: what the host cannot hold, */
+	struct cf_state *state;	/* here; NULL: in an attribute */
 	struct cf_share *fold;	/* names match ignoring case; or NULL */
 	int marker_fd;		/* fold.c: what says so to Wine, or -1 */
 	struct fs_handle_buf root_buf;	/* fold.c: handle of the root, */
@@ -155,6 +159,12 @@ struct fs_share {
 };
 
 int fs_open_proc(struct fs_share *share, int fd, int flags);
+
+static inline bool
+fs_is_readonly(const struct fs_share *share)
+{
+	return share->forbidden || share->set->readonly;
+}
 
 /* ------------------------------------------------------------------ */
 /* session.c */

@@ -22,6 +22,7 @@
 #include "conf/share.h"
 
 struct cf_share;
+struct cf_state;
 struct fs_share;
 struct fs_session;
 struct fs_thread;
@@ -83,6 +84,19 @@ struct fs_budget;
 int fs_budget_new(struct fs_budget **budget);
 void fs_budget_free(struct fs_budget *budget);
 void fs_share_budget(struct fs_share *share, struct fs_budget *budget);
+/* Are there owners that the daemon cannot give to a file of this share? */
+bool fs_share_lacks_owners(const struct fs_share *share);
+/*
+ * What the host cannot hold is recorded in `state` (borrowed until
+ * fs_share_free), or in an attribute of the file if that is NULL.  Before its
+ * first session.
+ */
+int fs_share_record(struct fs_share *share, struct cf_state *state);
+bool fs_share_records(const struct fs_share *share);
+/* An O_PATH descriptor of the directory; the share's. */
+int fs_share_root(const struct fs_share *share);
+/* Refuse every change, whatever the settings say.  Before its first session. */
+void fs_share_forbid(struct fs_share *share);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*

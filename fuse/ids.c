@@ -193,6 +193,13 @@ fs_ids_free(struct fs_ids *ids)
 	free(ids);
 }
 
+bool
+fs_ids_limited(const struct fs_ids *ids)
+{
+	return ids && (ids->kind[USERS].hidden != FS_ID_NONE ||
+		       ids->kind[GROUPS].hidden != FS_ID_NONE);
+}
+
 /* ------------------------------------------------------------------ */
 /* One id. */
 

@@ -8,6 +8,8 @@
 /* NULL in *ids: there is nothing to do.  Borrows `set`. */
 int fs_ids_new(const struct conf_share *set, struct fs_ids **ids);
 void fs_ids_free(struct fs_ids *ids);
+/* Has our user namespace no number for some of the owners that files have? */
+bool fs_ids_limited(const struct fs_ids *ids);
 /* Act as the caller of the request.  -EPERM: its ids are forbidden,
  * -EOVERFLOW: the host cannot have them. */
 int fs_ids_become(struct fs_ctx *c);

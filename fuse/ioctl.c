@@ -69,7 +69,7 @@ check_set(struct fs_ctx *c, unsigned long cmd, const union arg *arg)
 {
 	int fd = c->fh->fd;
 
-	if (c->share->set->readonly)
+	if (fs_is_readonly(c->share))
 		return -EROFS;
 	return cmd == FS_IOC_SETFLAGS ? check_flags(fd, arg->flags)
 				      : check_project(fd, &arg->x);

@@ -25,6 +25,8 @@ fuse_libfuse_a_SOURCES = \
 	fuse/node.c \
 	fuse/nodefd.c \
 	fuse/ops.c \
+	fuse/owners.c \
+	fuse/owners.h \
 	fuse/session.c \
 	fuse/share.c \
 	fuse/show.c \

@@ -15,7 +15,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/owners.h"
 
 #define STACKED (FS_MOUNT_STACKED | NO_HANDLES)
 #define REMOTE FS_MOUNT_REMOTE
@@ -154,6 +154,7 @@ mount_new(struct fs_share *share, const struct statx *stx, int fd)
 	    !(flags & NO_HANDLES) && m->fd >= 0 && handles_work(m->fd, fd))
 		flags |= FS_MOUNT_HANDLES;
 	m->flags = flags & ~(unsigned)NO_HANDLES;
+	fs_owners_mount(share, m);
 	return m;
 }
 

@@ -239,7 +239,7 @@ check(struct fs_ctx *c)
 	err = fs_decode(c);
 	if (err)
 		return err;
-	if ((flags & FS_WRITES) && c->share->set->readonly)
+	if ((flags & FS_WRITES) && fs_is_readonly(c->share))
 		return -EROFS;
 	if (flags & (FS_FILE_FH | FS_DIR_FH))
 		err = find_handle(c);

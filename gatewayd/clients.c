@@ -129,6 +129,7 @@ status_share(struct share *share, struct evbuffer *out)
 			    share->sock.path : share->conf->socket);
 	evbuffer_add_printf(out, "trace %s\n",
 			    atomic_load(&t->tracing) ? "on" : "off");
+	owners_show(share, out);
 	evbuffer_add_printf(out, "sessions %u\n", share_sessions(share));
 	return clients_share(share, out);
 }

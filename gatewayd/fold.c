@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -229,34 +228,6 @@ on_needed(void *arg)
 
 /* ---- a share's life ---- */
 
-/* cache_dir and what is above it; the share's own is made when it is used. */
-static void
-make_dirs(const char *path)
-{
-	char *dir = strdup(path);
-
-	for (char *p = dir; p && (p = strchr(p + 1, '/'));) {
-		*p = '\0';
-		mkdir(dir, 0755);
-		*p = '/';
-	}
-	if (dir && mkdir(dir, 0700) && errno != EEXIST)
-		log_warn("cache_dir %s: %s", dir, strerror(errno));
-	free(dir);
-}
-
-static char *
-own_dir(struct share *share)
-{
-	const char *top = share->gw->cache_dir;
-	char *enc = conf_tag_encode(share->conf->tag), *dir;
-
-	if (!enc || asprintf(&dir, "%s/%s", top, enc) < 0)
-		dir = NULL;
-	free(enc);
-	return dir;
-}
-
 static int
 new_cf(struct fold *f, struct share *share)
 {
@@ -273,10 +244,10 @@ new_cf(struct fold *f, struct share *share)
 	set.ram_max = c->casefold_memory;
 	set.db_max = c->casefold_disk;
 	if (c->casefold_disk) {
-		dir = own_dir(share);
+		dir = tag_dir(f->gw->cache_dir, c->tag);
 		if (!dir)
 			return -ENOMEM;
-		make_dirs(f->gw->cache_dir);
+		tag_make_dirs("cache_dir", f->gw->cache_dir);
 		set.cache_dir = dir;
 	}
 	err = cf_share_new(&set, &calls, &f->cf);

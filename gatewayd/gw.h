@@ -37,6 +37,7 @@ struct gw;
 struct inflight;
 struct job;
 struct opening;
+struct owners;
 struct pool;
 struct session;
 struct share;
@@ -64,7 +65,7 @@ struct gw {
 	TAILQ_HEAD(, share) shares;
 	struct pool *pool;
 	struct fs_budget *budget;	/* fds of all shares */
-	char *cache_dir;		/* as it was at the start */
+	char *cache_dir, *state_dir;	/* as they were at the start */
 	struct cf_guards *guards;	/* of all shares with casefold */
 	struct ctl *ctl;
 	struct activation *activation;	/* sockets of the service manager, or NULL */
@@ -137,6 +138,7 @@ struct tag {
 	struct cf_stats fold_past;	/* of those that ended */
 
 	struct throttle throttle;	/* any thread's */
+	struct owners *owners;		/* NULL: no share of it records any */
 
 	atomic_bool tracing;
 	struct lines *_Atomic trace;	/* NULL: it was never on */
@@ -158,6 +160,7 @@ struct share {
 	struct conf_share *conf;	/* held */
 	struct fs_share *fs;		/* NULL when the directory failed */
 	struct fold *fold;		/* NULL: names are as they are */
+	bool records;			/* it uses tag->owners */
 	char *failed;			/* why it is not served, or NULL */
 	bool opening;			/* at the start: its directory is not open */
 	bool retired;			/* replaced or removed; its guests may stay */
@@ -339,6 +342,9 @@ struct tag *tag_get(struct gw *gw, const char *name);	/* made when needed */
 void tag_put(struct tag *tag);
 int tag_trace(struct tag *tag, enum conf_trace trace);
 void tag_limit(struct share *share);	/* as it is configured */
+/* TOP/TAG, allocated; and `path` with all that is above it, which `key` says. */
+char *tag_dir(const char *top, const char *tag);
+void tag_make_dirs(const char *key, const char *path);
 /* What a share's ctl file can do; -errno with a sentence in why[size].
  * enable may put another struct share in its place. */
 int tag_enable(struct share *share, char *why, size_t size);
@@ -511,6 +517,18 @@ void fold_info(struct share *share, struct cf_info *info);
 /* check or rebuild; what comes of it is logged, and shown. */
 int fold_word(struct share *share, const char *word, char *why, size_t size);
 void fold_show(struct share *share, struct evbuffer *out);
+
+/* ---- owners.c: a share that records what the host cannot hold ---- */
+int owners_new(struct share *share);	/* if it does; fs is open */
+void owners_discard(struct share *share);
+/* False: its end has begun; gw_check_stopped() is called when it is done. */
+bool owners_close(struct share *share);
+/* The store of its tag, with a reference for the caller, or NULL. */
+struct cf_state *owners_state(struct share *share);
+void owners_stats(struct share *share, struct cf_state_stats *stats);
+void owners_info(struct share *share, struct cf_state_info *info);
+/* For status: "owners ..." lines. */
+void owners_show(struct share *share, struct evbuffer *out);
 
 /* ---- privs.c ---- */
 void privs_raise_nofile(uint64_t want);

@@ -213,7 +213,8 @@ start(struct gw *gw, struct args *a)
 		err = activate(gw);
 	}
 	gw->cache_dir = strdup(gw->conf->gateway.cache_dir);
-	if (!gw->cache_dir)
+	gw->state_dir = strdup(gw->conf->gateway.state_dir);
+	if (!gw->cache_dir || !gw->state_dir)
 		err = -ENOMEM;
 	if (!err)
 		err = cf_guards_new(&gw->guards);
@@ -271,6 +272,7 @@ run(struct args *a)
 	fs_budget_free(gw.budget);
 	free(gw.cache_dir);
 	cf_guards_free(gw.guards);
+	free(gw.state_dir);
 	conf_free(gw.conf);
 	log_info("stopped");
 	log_keep(NULL);

@@ -121,6 +121,7 @@ share_discard(struct share *share)
 	if (share->fs)
 		share_close_fs(share->gw, share->fs);
 	fold_discard(share);
+	owners_discard(share);
 	for (size_t i = 0; i < share->nolder; i++)
 		conf_share_put(share->older[i]);
 	free(share->older);
@@ -151,6 +152,8 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 			fs_share_budget(share->fs, gw->budget);
 		if (!err)
 			err = fold_new(share);
+		if (!err)
+			err = owners_new(share);
 		if (!err)
 			err = share_bind(gw, conf, old, &share->sock, why,
 					 size);
@@ -371,7 +374,7 @@ again:
 void
 share_free(struct share *share)
 {
-	if (!fold_close(share))
+	if (!fold_close(share) || !owners_close(share))
 		return;
 	TAILQ_REMOVE(&share->gw->shares, share, link);
 	share_discard(share);

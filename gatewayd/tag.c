@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "gatewayd/gw.h"
 
@@ -92,6 +93,34 @@ tag_limit(struct share *share)
 	if (throttle_set(&share->tag->throttle, c->iops_limit,
 			 c->bandwidth_limit))
 		share_each_thread(share, attend, NULL);
+}
+
+/* ---- directories ---- */
+
+char *
+tag_dir(const char *top, const char *tag)
+{
+	char *enc = conf_tag_encode(tag), *dir;
+
+	if (!enc || asprintf(&dir, "%s/%s", top, enc) < 0)
+		dir = NULL;
+	free(enc);
+	return dir;
+}
+
+void
+tag_make_dirs(const char *key, const char *path)
+{
+	char *dir = strdup(path);
+
+	for (char *p = dir; p && (p = strchr(p + 1, '/'));) {
+		*p = '\0';
+		mkdir(dir, 0755);
+		*p = '/';
+	}
+	if (dir && mkdir(dir, 0700) && errno != EEXIST)
+		log_warn("%s %s: %s", key, dir, strerror(errno));
+	free(dir);
 }
 
 /* ---- on and off ---- */

@@ -25,6 +25,9 @@
 	X(casefold_memory,  GAUGE,   "gatewayd_casefold_memory",  v->fold_info.memory,           "Bytes that they take.") \
 	X(casefold_watching, GAUGE,  "gatewayd_casefold_watching", v->fold_info.watches,         "Directories that are watched.") \
 	X(casefold_db_bytes, GAUGE,  "gatewayd_casefold_db_bytes", v->fold_info.db_bytes,        "Bytes of cache.db.") \
+	X(state_rows,       GAUGE,   "gatewayd_state_rows",       v->state_info.rows,            "Files with something recorded in state.db.") \
+	X(state_memory,     GAUGE,   "gatewayd_state_memory",     v->state_info.memory,          "Bytes that these take in memory.") \
+	X(state_unsynced,   GAUGE,   "gatewayd_state_unsynced",   v->state_info.unsynced,        "Changes that a power loss would undo.") \
 	X(inflight,         GAUGE,   "gatewayd_inflight_requests", v->ninflight,                 "Requests being served, or waiting for the worker pool.") \
 	X(hung,             GAUGE,   "gatewayd_hung_requests",    v->nhung,                      "Requests under way for longer than hung_request.") \
 	X(slow,             COUNTER, "gatewayd_slow_requests",    v->slow,                       "Requests that took longer than slow_request.") \
@@ -62,6 +65,14 @@ FS_STATS(GET)
 CF_STATS(GET)
 #undef GET
 
+#define GET(name, help)                                                      \
+	static uint64_t get_state_##name(const struct share_view *v)         \
+	{                                                                    \
+		return v->state.name;                                        \
+	}
+CF_STATE_STATS(GET)
+#undef GET
+
 const struct share_value share_values[] = {
 #define ROW(name, help)                                                      \
 	{ #name, VALUE_COUNTER, "gatewayd_" #name, help, get_##name },
@@ -71,6 +82,11 @@ const struct share_value share_values[] = {
 	{ "casefold_" #name, VALUE_COUNTER, "gatewayd_casefold_" #name, help, \
 	  get_fold_##name },
 	CF_STATS(ROW)
+#undef ROW
+#define ROW(name, help)                                                      \
+	{ "state_" #name, VALUE_COUNTER, "gatewayd_state_" #name, help,       \
+	  get_state_##name },
+	CF_STATE_STATS(ROW)
 #undef ROW
 #define ROW(name, kind, metric, expr, help)                                  \
 	{ #name, VALUE_##kind, metric, help, get_##name },
@@ -125,6 +141,8 @@ share_view_init(struct share_view *v, struct share *share)
 	share_counters(share, &v->counters);
 	fold_counters(tag, &v->fold);
 	fold_info(share, &v->fold_info);
+	owners_stats(share, &v->state);
+	owners_info(share, &v->state_info);
 	share_ops(share, &v->ops);
 	if (share->fs)
 		fs_share_info(share->fs, &v->info);

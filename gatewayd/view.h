@@ -14,6 +14,8 @@ struct share_view {
 	struct fs_info info;
 	struct cf_stats fold;
 	struct cf_info fold_info;
+	struct cf_state_stats state;
+	struct cf_state_info state_info;
 	struct op_table ops;		/* since the start */
 	struct op_stats recent;		/* of all opcodes, since `clear` */
 	struct inflight *inflight;

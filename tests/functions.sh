@@ -175,6 +175,7 @@ start_gatewayd() {
 		echo "[gateway]"
 		echo "socket_dir = $run"
 		echo "cache_dir = $run/cache"
+		echo "state_dir = $run/state"
 		echo "control_socket = $run/ctl"
 	} >"$run/gatewayd.conf"
 	for start_share; do

@@ -69,8 +69,9 @@ write_config(const struct server *s, const char *path)
 	if (!f)
 		return -errno;
 	fprintf(f, "[gateway]\nsocket_dir = %s\ncontrol_socket = %s/ctl\n"
-		   "cache_dir = %s/cache\n[share]\npath = %s\nsocket = %s\n%s",
-		s->work, s->work, s->work, s->share, s->socket,
+		   "cache_dir = %s/cache\nstate_dir = %s/state\n"
+		   "[share]\npath = %s\nsocket = %s\n%s",
+		s->work, s->work, s->work, s->work, s->share, s->socket,
 		s->extra ? s->extra : "");
 	return fclose(f) ? -errno : 0;
 }

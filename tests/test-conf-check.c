@@ -167,6 +167,16 @@ test_sockets_outside_shares(void)
 	is_int(load("[gateway]\ncache_dir = $D/s/x\nsocket_dir = $D/run\n"
 		    "[a]\npath = $D/s\n"),
 	       0, "unless nothing is kept there");
+	is_int(load("[gateway]\nstate_dir = $D/s/x\nsocket_dir = $D/run\n"
+		    "[a]\npath = $D/s\n[b]\npath = $D/t\nowners = store\n"),
+	       -EINVAL, "the state inside a share");
+	ok(said("2: error: [gateway] state_dir: $D/s/x lies inside share [a] "
+		"(want a directory outside every share)"),
+	   "is told");
+	is_int(load("[gateway]\nstate_dir = $D/s/x\nsocket_dir = $D/run\n"
+		    "[a]\npath = $D/s\n[b]\npath = $D/t\nowners = store\n"
+		    "state_store = xattr\n"),
+	       0, "unless no share must keep its own there");
 	is_int(load("[gateway]\nsocket_dir = $D/s-not\n[a]\npath = $D/s\n"), 0,
 	       "a name that only begins the same is outside");
 }

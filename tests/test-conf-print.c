@@ -60,6 +60,7 @@ static const struct {
 	{ "g", "socket_dir = /run/some//where/." },
 	{ "g", "control_socket = /run/ctl" },
 	{ "g", "cache_dir = /x" },
+	{ "g", "state_dir = /y" },
 	{ "g", "control_group = root" },
 	{ "g", "control-mode = 7" },
 	{ "g", "admin_group = 12" },

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The store of what guests set and the host cannot hold, state.db: opened with
+ * the first share of a mount tag that records, closed with the last, and its
+ * work in the background.
+ *
+ * One task at a time, on a pool thread, because all of it may wait for a disk;
+ * the control thread says what is next.  Only opening is done at once, for a
+ * share whose store is damaged must not be served as if there were none: it
+ * is served, but nothing can be changed in it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gatewayd/gw.h"
+
+enum {
+	WORK = 1 << 0,
+	CLOSE = 1 << 1,
+};
+
+/* Of a struct tag; the control thread's, but for what the task has. */
+struct owners {
+	struct gw *gw;
+	struct cf_state *state;	/* NULL: `why` it cannot be used */
+	char name[CONF_TAG_MAX + 1];
+	unsigned users;		/* shares */
+	struct gw_msg work;	/* any thread: there is something to do */
+	struct gw_msg done;	/* pool thread: the task has ended */
+	struct event *timer;	/* more work by then */
+	unsigned wanted;
+	bool running;
+	bool closing;
+	char why[CF_STATE_WHY];
+
+	/* While it runs, the task's. */
+	struct pool_task task;
+	unsigned doing;
+	int next_ms;
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool closed;		/* under lock: CLOSE is done */
+};
+
+/* ---- on the pool thread ---- */
+
+static void
+run_task(struct pool_task *task)
+{
+	struct owners *o = (struct owners *)((char *)task -
+					     offsetof(struct owners, task));
+
+	o->next_ms = -1;
+	if (o->doing & WORK)
+		o->next_ms = cf_state_work(o->state);
+	if (o->doing & CLOSE) {
+		cf_state_put(o->state);
+		pthread_mutex_lock(&o->lock);
+		o->closed = true;
+		pthread_cond_signal(&o->cond);
+		pthread_mutex_unlock(&o->lock);
+	}
+	gw_post(o->gw, &o->done);
+}
+
+/* ---- on the control thread ---- */
+
+static void
+run_next(struct owners *o)
+{
+	if (o->running || !o->wanted)
+		return;
+	o->running = true;
+	o->doing = o->wanted;
+	o->wanted = 0;
+	pool_run(o->gw->pool, &o->task);
+}
+
+static void
+want(struct owners *o, unsigned what)
+{
+	o->wanted |= what;
+	run_next(o);
+}
+
+static void
+on_work(struct gw *gw, struct gw_msg *msg)
+{
+	struct owners *o = (struct owners *)((char *)msg -
+					     offsetof(struct owners, work));
+
+	(void)gw;
+	if (!o->closing)
+		want(o, WORK);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	want(arg, WORK);
+}
+
+static void
+drop(struct owners *o, struct tag *tag)
+{
+	if (tag && tag->owners == o)
+		tag->owners = NULL;
+	gw_unpost(o->gw, &o->work);
+	gw_unpost(o->gw, &o->done);
+	if (o->timer)
+		event_free(o->timer);
+	pthread_cond_destroy(&o->cond);
+	pthread_mutex_destroy(&o->lock);
+	free(o);
+}
+
+static void
+on_done(struct gw *gw, struct gw_msg *msg)
+{
+	struct owners *o = (struct owners *)((char *)msg -
+					     offsetof(struct owners, done));
+	struct timeval tv = {
+		.tv_sec = o->next_ms / 1000,
+		.tv_usec = o->next_ms % 1000 * 1000,
+	};
+
+	struct share *share = share_of_tag(gw, NULL, o->name);
+
+	o->running = false;
+	if ((o->doing & CLOSE) && o->closing) {
+		drop(o, share ? share->tag : NULL);
+		gw_check_stopped(gw);
+		return;
+	}
+	if (o->next_ms >= 0 && !o->closing)
+		evtimer_add(o->timer, &tv);
+	run_next(o);
+}
+
+/* ---- what the store tells, from any thread ---- */
+
+static void
+on_trouble(void *arg, const char *what)
+{
+	struct owners *o = arg;
+
+	log_error("%s: %s", o->name, what);
+}
+
+static void
+on_needed(void *arg)
+{
+	struct owners *o = arg;
+
+	gw_post(o->gw, &o->work);
+}
+
+/* ---- a tag's life ---- */
+
+static void
+open_state(struct owners *o, struct share *share)
+{
+	struct cf_state_calls calls = { on_trouble, on_needed, o };
+	struct cf_state_settings set;
+	char *dir = tag_dir(o->gw->state_dir, o->name);
+	int err = -ENOMEM;
+
+	cf_state_settings_init(&set);
+	set.dir = dir;
+	set.root_fd = fs_share_root(share->fs);
+	snprintf(o->why, sizeof(o->why), "%s", strerror(ENOMEM));
+	o->state = NULL;
+	if (dir) {
+		tag_make_dirs("state_dir", o->gw->state_dir);
+		err = cf_state_open(&set, &calls, &o->state, o->why);
+	}
+	if (err)
+		log_error("%s: nothing can be changed in this share: %s",
+			  o->name, o->why);
+	free(dir);
+}
+
+static struct owners *
+make(struct share *share)
+{
+	struct owners *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->gw = share->gw;
+	o->timer = evtimer_new(o->gw->base, on_timer, o);
+	if (!o->timer) {
+		free(o);
+		return NULL;
+	}
+	o->work.run = on_work;
+	o->done.run = on_done;
+	o->task.run = run_task;
+	pthread_mutex_init(&o->lock, NULL);
+	pthread_cond_init(&o->cond, NULL);
+	snprintf(o->name, sizeof(o->name), "%s", share->tag->name);
+	share->tag->owners = o;
+	open_state(o, share);
+	return o;
+}
+
+/* A share of the tag comes just when the store is being closed: what has it
+ * open must end first, which takes a moment. */
+static void
+reopen(struct owners *o, struct share *share)
+{
+	if (o->state) {
+		pthread_mutex_lock(&o->lock);
+		while (!o->closed)
+			pthread_cond_wait(&o->cond, &o->lock);
+		o->closed = false;
+		pthread_mutex_unlock(&o->lock);
+	}
+	o->closing = false;
+	open_state(o, share);
+}
+
+/* Would this share use the store? */
+static bool
+is_wanted(struct share *share)
+{
+	const struct conf_share *c = share->conf;
+
+	if (c->owners != CONF_OWNERS_AUTO)
+		return c->owners == CONF_OWNERS_STORE;
+	if (!fs_share_lacks_owners(share->fs))
+		return false;
+	if (c->state_store != CONF_STORE_SQLITE || !c->state_inside)
+		return true;
+	log_warn("%s: owners that the host cannot hold are not recorded: "
+		 "state_dir %s lies inside a share", c->tag,
+		 share->gw->state_dir);
+	return false;
+}
+
+int
+owners_new(struct share *share)
+{
+	struct owners *o = share->tag->owners;
+
+	if (!is_wanted(share))
+		return 0;
+	if (share->conf->state_store == CONF_STORE_XATTR)
+		return fs_share_record(share->fs, NULL);
+	if (o && (o->closing || !o->state))
+		reopen(o, share);
+	if (!o)
+		o = make(share);
+	if (!o)
+		return -ENOMEM;
+	o->users++;
+	share->records = true;
+	if (o->state)
+		return fs_share_record(share->fs, o->state);
+	fs_share_forbid(share->fs);
+	return 0;
+}
+
+/* True: nothing has to be waited for. */
+static bool
+leave(struct share *share)
+{
+	struct owners *o = share->tag->owners;
+
+	share->records = false;
+	if (--o->users)
+		return true;
+	evtimer_del(o->timer);
+	if (!o->state) {
+		drop(o, share->tag);
+		return true;
+	}
+	o->closing = true;
+	want(o, CLOSE);
+	return false;
+}
+
+bool
+owners_close(struct share *share)
+{
+	struct owners *o = share->tag->owners;
+
+	if (share->records)
+		return leave(share);
+	/* A tag that goes takes it along. */
+	return !o || !o->closing || share->tag->refs > 1;
+}
+
+/* A share that was never served: if nobody else uses the store, it has
+ * nothing to write. */
+void
+owners_discard(struct share *share)
+{
+	struct owners *o = share->tag->owners;
+
+	if (!share->records)
+		return;
+	if (o->users > 1 || !o->state || o->running) {
+		leave(share);
+		return;
+	}
+	share->records = false;
+	cf_state_put(o->state);
+	drop(o, share->tag);
+}
+
+/* ---- for others ---- */
+
+struct cf_state *
+owners_state(struct share *share)
+{
+	struct owners *o = share->tag->owners;
+
+	return o && o->state && !o->closing ? cf_state_get(o->state) : NULL;
+}
+
+void
+owners_stats(struct share *share, struct cf_state_stats *stats)
+{
+	struct owners *o = share->tag->owners;
+
+	memset(stats, 0, sizeof(*stats));
+	if (o && o->state && !o->closing)
+		cf_state_stats(o->state, stats);
+}
+
+void
+owners_info(struct share *share, struct cf_state_info *info)
+{
+	struct owners *o = share->tag->owners;
+
+	memset(info, 0, sizeof(*info));
+	if (o && o->state && !o->closing)
+		cf_state_info(o->state, info);
+}
+
+void
+owners_show(struct share *share, struct evbuffer *out)
+{
+	struct owners *o = share->tag->owners;
+	const char *where = "host";
+
+	if (share->records)
+		where = "store";
+	else if (share->fs && fs_share_records(share->fs))
+		where = "xattr";
+	evbuffer_add_printf(out, "owners %s\n", where);
+	if (share->records && !o->state)
+		evbuffer_add_printf(out, "readonly because %s\n", o->why);
+}

@@ -13,7 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "fuse/ids.h"
+#include "fuse/owners.h"
 
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452	/* Linux 6.6; the same on all architectures */
@@ -42,9 +42,29 @@ encode_dev(uint32_t major, uint32_t minor)
 	return (minor & 0xff) | (major << 8) | ((minor & ~0xffU) << 12);
 }
 
-void
-fs_attr_fill(struct fs_ctx *c, const struct statx *stx, struct fuse_attr *a)
+/* As the guest is to see the node. */
+static int
+look_at(struct fs_ctx *c, struct fs_node *n, int fd, const struct statx *stx,
+	struct fs_look *look)
 {
+	struct cf_state_row row;
+	int found = fs_owners_find(c, n, fd, stx, &row);
+
+	if (found < 0)
+		return found;
+	fs_look(c, stx, found ? &row : NULL, look);
+	return 0;
+}
+
+int
+fs_attr_fill(struct fs_ctx *c, struct fs_node *n, int fd,
+	     const struct statx *stx, struct fuse_attr *a)
+{
+	struct fs_look look;
+	int err = look_at(c, n, fd, stx, &look);
+
+	if (err)
+		return err;
 	a->ino = stx->stx_ino;
 	a->size = stx->stx_size;
 	a->blocks = stx->stx_blocks;
@@ -54,14 +74,16 @@ fs_attr_fill(struct fs_ctx *c, const struct statx *stx, struct fuse_attr *a)
 	a->atimensec = stx->stx_atime.tv_nsec;
 	a->mtimensec = stx->stx_mtime.tv_nsec;
 	a->ctimensec = stx->stx_ctime.tv_nsec;
-	a->mode = stx->stx_mode;
+	a->mode = look.mode;
 	a->nlink = stx->stx_nlink;
-	fs_ids_to_guest(c, stx, &a->uid, &a->gid);
-	a->rdev = encode_dev(stx->stx_rdev_major, stx->stx_rdev_minor);
+	a->uid = look.uid;
+	a->gid = look.gid;
+	a->rdev = encode_dev(look.rdev_major, look.rdev_minor);
 	a->blksize = stx->stx_blksize;
 	a->flags = 0;
 	if (fs_is_windows(c->s))
-		fs_win_attr(c->share, stx, a);
+		fs_win_attr(c->share, stx, &look, a);
+	return 0;
 }
 
 /*
@@ -121,8 +143,8 @@ reply_attr(struct fs_ctx *c, int fd, struct fuse_attr_out *out)
 		let_go_of_nameless(c);
 	fs_timeout(set->attr_timeout_us, set->cache, &out->attr_valid,
 		   &out->attr_valid_nsec);
-	fs_attr_fill(c, &stx, &out->attr);
-	return sizeof(*out);
+	err = fs_attr_fill(c, c->node, fd, &stx, &out->attr);
+	return err ? err : (ssize_t)sizeof(*out);
 }
 
 ssize_t
@@ -156,15 +178,21 @@ static int
 set_mode(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 {
 	mode_t mode = in->mode & 07777;
+	struct fs_look look;
+	struct statx stx;
+	int err = 0;
 
-	if (fs_is_windows(c->s)) {
-		struct statx stx;
-		int err = fs_statx(c, fd, "", &stx);
-
-		if (err)
-			return err;
-		mode = fs_win_mode(stx.stx_mode, mode) & 07777;
+	if (fs_is_windows(c->s) || c->share->records) {
+		err = fs_statx(c, fd, "", &stx);
+		if (!err)
+			err = look_at(c, c->node, fd, &stx, &look);
 	}
+	if (!err && fs_is_windows(c->s))
+		mode = fs_win_mode(look.mode, mode) & 07777;
+	if (!err && c->share->records)
+		err = fs_chmod(c, fd, &stx, &mode);
+	if (err)
+		return err == FS_SAME ? 0 : err;
 	if (c->fh && !(c->fh->flags & O_PATH))
 		return fchmod(fd, mode) < 0 ? -errno : 0;
 	return fs_chmod_path(c, fd, mode);
@@ -240,7 +268,8 @@ set_all(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 	int err = 0;
 
 	if (in->valid & (FATTR_UID | FATTR_GID))
-		err = fs_ids_set_owner(c, fd, in);
+		err = c->share->records ? fs_chown(c, fd, in) :
+					  fs_ids_set_owner(c, fd, in);
 	if (!err && (in->valid & FATTR_MODE))
 		err = set_mode(c, in, fd);
 	if (!err && (in->valid & FATTR_SIZE))
@@ -286,25 +315,28 @@ wire_time(const struct statx_timestamp *t)
 }
 
 static void
-fill_statx(const struct fs_ctx *c, const struct statx *stx,
+fill_statx(const struct statx *stx, const struct fs_look *look,
 	   struct fs_wire_statx *w)
 {
-	w->mask = stx->stx_mask & (STATX_BASIC_STATS | STATX_BTIME);
+	w->mask = stx->stx_mask & STATX_BASIC_STATS;
+	if (look->has_btime)
+		w->mask |= STATX_BTIME;
 	w->blksize = stx->stx_blksize;
 	w->attributes = stx->stx_attributes;
 	w->attributes_mask = stx->stx_attributes_mask;
 	w->nlink = stx->stx_nlink;
-	fs_ids_to_guest(c, stx, &w->uid, &w->gid);
-	w->mode = stx->stx_mode;
+	w->uid = look->uid;
+	w->gid = look->gid;
+	w->mode = (uint16_t)look->mode;
 	w->ino = stx->stx_ino;
 	w->size = stx->stx_size;
 	w->blocks = stx->stx_blocks;
 	w->atime = wire_time(&stx->stx_atime);
-	w->btime = wire_time(&stx->stx_btime);
+	w->btime = wire_time(&look->btime);
 	w->ctime = wire_time(&stx->stx_ctime);
 	w->mtime = wire_time(&stx->stx_mtime);
-	w->rdev_major = stx->stx_rdev_major;
-	w->rdev_minor = stx->stx_rdev_minor;
+	w->rdev_major = look->rdev_major;
+	w->rdev_minor = look->rdev_minor;
 }
 
 ssize_t
@@ -313,17 +345,20 @@ fs_op_statx(struct fs_ctx *c, const void *arg, void *reply)
 	const struct fs_wire_statx_in *in = arg;
 	struct fs_wire_statx_out *out = reply;
 	const struct conf_share *set = c->share->set;
+	struct fs_look look;
 	struct statx stx;
 	int fd, err;
 
 	err = find_fd(c, in->getattr_flags & FUSE_GETATTR_FH, in->fh, &fd);
 	if (!err)
 		err = fs_statx(c, fd, "", &stx);
+	if (!err)
+		err = look_at(c, c->node, fd, &stx, &look);
 	if (err)
 		return err;
 	fs_timeout(set->attr_timeout_us, set->cache, &out->attr_valid,
 		   &out->attr_valid_nsec);
-	fill_statx(c, &stx, &out->stat);
+	fill_statx(&stx, &look, &out->stat);
 	return sizeof(*out);
 }
 
@@ -335,27 +370,28 @@ fs_op_access(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_access_in *in = arg;
 	unsigned mask = in->mask, rights;
-	uint32_t uid, gid;
+	struct fs_look look;
 	struct statx stx;
 	int err = fs_statx(c, c->fd, "", &stx);
 
 	(void)out;
+	if (!err)
+		err = look_at(c, c->node, c->fd, &stx, &look);
 	if (err)
 		return err;
 	if (mask & ~(unsigned)(R_OK | W_OK | X_OK))
 		return -EINVAL;
 	if ((mask & W_OK) && fs_is_readonly(c->share))
 		return -EROFS;
-	fs_ids_to_guest(c, &stx, &uid, &gid);
-	if (c->h.uid == uid)
-		rights = stx.stx_mode >> 6;
-	else if (c->h.gid == gid)
-		rights = stx.stx_mode >> 3;
+	if (c->h.uid == look.uid)
+		rights = look.mode >> 6;
+	else if (c->h.gid == look.gid)
+		rights = look.mode >> 3;
 	else
-		rights = stx.stx_mode;
+		rights = look.mode;
 	if (c->h.uid == 0) {
 		rights = R_OK | W_OK;
-		if (S_ISDIR(stx.stx_mode) || (stx.stx_mode & 0111))
+		if (S_ISDIR(look.mode) || (look.mode & 0111))
 			rights |= X_OK;
 	}
 	return mask & ~rights ? -EACCES : 0;
@@ -386,11 +422,13 @@ fs_op_statfs(struct fs_ctx *c, const void *in, void *reply)
 ssize_t
 fs_op_syncfs(struct fs_ctx *c, const void *in, void *out)
 {
-	int fd = c->node->mount->fd, err = 0;
+	int fd = c->node->mount->fd, err = fs_owners_sync(c);
 	bool ours = fd < 0;
 
 	(void)in;
 	(void)out;
+	if (err)
+		return err;
 	if (ours) {
 		if (!S_ISDIR(c->node->type))
 			return -EOPNOTSUPP;

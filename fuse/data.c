@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/owners.h"
 
 enum {
 	COPY_MAX = 1 << 30,	/* COPY_FILE_RANGE answers in 32 bits */

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/owners.h"
 
 enum {
 	DIRBUFS_MAX = 256,		/* buffers of a share */
@@ -156,13 +156,18 @@ look_at(struct fs_ctx *c, struct fs_handle *h, const char *name,
 		err = fs_walk(c, h->node, h->fd, name, false, &stx, &n);
 	if (err == -ENOENT || err == FS_DEFER)
 		return err;
+	err = 0;
 	if (n) {
-		fs_entry_fill(c, n, &stx, e);
+		err = fs_entry_fill(c, n, -1, &stx, e);
+		if (err)
+			fs_node_forget(n, 1);
 		fs_node_put(n);
 	} else if (stx.stx_mask) {
-		fs_attr_fill(c, &stx, &e->attr);
+		err = fs_attr_fill(c, h->node, h->fd, &stx, &e->attr);
 	}
-	return 0;
+	if (err)
+		memset(e, 0, sizeof(*e));
+	return err == FS_DEFER ? err : 0;
 }
 
 static bool

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fuse/fold.h"
+#include "fuse/owners.h"
 
 /* What a guest may ask of open(2); the other flags mean nothing here or
  * different things on different machines. */
@@ -178,6 +179,19 @@ open_existing(struct fs_ctx *c, const char *name, int flags,
 	return fd;
 }
 
+/* The new file is the caller's. */
+static int
+own(struct fs_ctx *c, int fd, const struct statx *stx, struct fs_node *n)
+{
+	int err = fs_made(c, n, fd, stx);
+
+	if (err) {
+		fs_node_forget(n, 1);
+		fs_node_put(n);
+	}
+	return err;
+}
+
 /* Make the file.  Always with O_EXCL, which follows nothing and opens nothing
  * that was there. */
 static int
@@ -207,6 +221,8 @@ create_new(struct fs_ctx *c, struct fs_making *m, int flags, mode_t mode,
 	err = fs_set_label(c, fd);
 	if (!err)
 		err = fs_walk_fd(c, fd, stx, n);
+	if (!err)
+		err = own(c, fd, stx, *n);
 	if (err) {
 		close(fd);
 		unlinkat(c->fd, c->name, 0);
@@ -216,15 +232,14 @@ create_new(struct fs_ctx *c, struct fs_making *m, int flags, mode_t mode,
 
 /* Others may make and remove the file while we look: then look again. */
 static int
-create(struct fs_ctx *c, const struct fuse_create_in *in, int *flags,
-       struct statx *stx, struct fs_node **n)
+create(struct fs_ctx *c, const struct fuse_create_in *in, mode_t mode,
+       int *flags, struct statx *stx, struct fs_node **n)
 {
 	int asked = *flags, fd = -EEXIST;
 	struct fs_making m;
 
 	for (int tries = 0; tries < CREATE_TRIES; tries++) {
-		fd = create_new(c, &m, asked, fs_file_mode(c, in->mode), stx,
-				n);
+		fd = create_new(c, &m, asked, mode, stx, n);
 		if (fd != -EEXIST || (in->flags & O_EXCL))
 			break;
 		fd = open_existing(c, m.name, asked, stx, n, flags);
@@ -245,8 +260,17 @@ reply_created(struct fs_ctx *c, struct fs_handle *h, struct fs_node *n, int fd,
 	      int flags, const struct statx *stx, void *out)
 {
 	struct fuse_entry_out *e = out;
+	int err;
 
-	fs_entry_fill(c, n, stx, e);
+	c->late = true;
+	err = fs_entry_fill(c, n, fd, stx, e);
+	if (err) {
+		fs_node_forget(n, 1);
+		fs_node_put(n);
+		close(fd);
+		fs_handle_cancel(h);
+		return err;
+	}
 	hand_out(c, h, n, fd, flags, (struct fuse_open_out *)(e + 1));
 	return sizeof(*e) + sizeof(struct fuse_open_out);
 }
@@ -256,6 +280,7 @@ fs_op_create(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
 	int flags = clean_flags(c, in->flags), fd, err;
+	mode_t mode = fs_file_mode(c, in->mode);
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
@@ -263,8 +288,13 @@ fs_op_create(struct fs_ctx *c, const void *arg, void *out)
 	err = fs_handle_new(c->s, &h);
 	if (err)
 		return err;
+	err = fs_make_owner(c, &mode);
+	if (err) {
+		fs_handle_cancel(h);
+		return err;
+	}
 	fs_use_umask(c, in->umask);
-	fd = create(c, in, &flags, &stx, &n);
+	fd = create(c, in, mode, &flags, &stx, &n);
 	if (fd < 0) {
 		fs_handle_cancel(h);
 		return fd;
@@ -277,6 +307,7 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
 	int flags = clean_flags(c, in->flags) & ~O_TRUNC, fd, err;
+	mode_t mode = fs_file_mode(c, in->mode);
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
@@ -284,14 +315,21 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 	err = fs_handle_new(c->s, &h);
 	if (err)
 		return err;
+	err = fs_make_owner(c, &mode);
+	if (err) {
+		fs_handle_cancel(h);
+		return err;
+	}
 	fs_use_umask(c, in->umask);
 	/* O_EXCL: it can never be linked. */
 	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
 				(int)(in->flags & O_EXCL),
-		    fs_file_mode(c, in->mode));
+		    mode);
 	err = fd < 0 ? -errno : fs_set_label(c, fd);
 	if (!err)
 		err = fs_walk_fd(c, fd, &stx, &n);
+	if (!err)
+		err = own(c, fd, &stx, n);
 	if (err) {
 		if (fd >= 0)
 			close(fd);
@@ -311,17 +349,21 @@ fs_op_release(struct fs_ctx *c, const void *arg, void *out)
 	const struct fuse_release_in *in = arg;
 	struct fs_handle *h = fs_handle_get(c->s, in->fh);
 	const struct fs_mount *m;
+	bool ends;
 
 	(void)out;
 	if (!h)
 		return in->fh ? -EBADF : 0;	/* Windows releases 0 */
 	c->fh = h;
 	m = h->node->mount;
-	if (fs_mount_defers(c, m) ||
+	ends = fs_owners_end(c, h);
+	if (fs_mount_defers(c, m) || (ends && !c->may_block) ||
 	    (atomic_load(&h->node->deleted) && fs_disk_defers(c, m)))
 		return FS_DEFER;
 	fs_locks_release(c, h, in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK);
 	fs_handle_release(h);
+	if (ends)
+		fs_owners_release(c, h);
 	return 0;
 }
 
@@ -332,14 +374,17 @@ fs_op_flush(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_flush_in *in = arg;
 	const struct fs_mount *m = c->fh->node->mount;
-	int fd;
+	int fd, err;
 
 	(void)out;
 	fs_locks_flush(c, in->lock_owner);
 	if (fs_is_windows(c->s)) {
 		if (fs_disk_defers(c, m))
 			return FS_DEFER;
-		return fdatasync(c->fh->fd) < 0 ? -errno : 0;
+		err = fs_owners_sync(c);
+		if (!err && fdatasync(c->fh->fd) < 0)
+			err = -errno;
+		return err;
 	}
 	if (!(m->flags & FS_MOUNT_REMOTE))
 		return 0;
@@ -351,9 +396,11 @@ ssize_t
 fs_op_fsync(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_fsync_in *in = arg;
-	int err;
+	int err = fs_owners_sync(c);
 
 	(void)out;
+	if (err)
+		return err;
 	if (in->fsync_flags & FUSE_FSYNC_FDATASYNC)
 		err = fdatasync(c->fh->fd);
 	else

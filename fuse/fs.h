@@ -32,6 +32,7 @@
 
 struct file_handle;
 struct fs_ctx;
+struct fs_look;
 struct fs_ids;
 struct fs_node;
 struct fs_owner;
@@ -431,6 +432,12 @@ struct fs_op {
 	void (*show)(struct fs_text *t, const void *in);
 };
 
+struct fs_make {		/* chown.c */
+	unsigned has;		/* CF_STATE_ bits of what to record */
+	uint32_t uid, gid, mode, rdev;
+	bool inherits;		/* the directory's group */
+};
+
 struct fs_ctx {
 	struct fs_session *s;
 	struct fs_share *share;
@@ -439,6 +446,9 @@ struct fs_ctx {
 	const struct fs_op *op;
 	struct fuse_in_header h;	/* our copy */
 	bool may_block;
+	bool late;		/* something was done: no FS_DEFER */
+	bool make_as_self;	/* the host does not have the caller */
+	struct fs_make make;	/* whose what is made is to be */
 
 	size_t in_len;		/* bytes after the header, copied or not */
 	const char *name, *name2;
@@ -493,10 +503,11 @@ int fs_walk(struct fs_ctx *c, struct fs_node *dir, int dirfd, const char *name,
 /* The node of a file just made and open as `fd` (borrowed). */
 int fs_walk_fd(struct fs_ctx *c, int fd, struct statx *stx,
 	       struct fs_node **node);
-void fs_entry_fill(struct fs_ctx *c, const struct fs_node *n,
-		   const struct statx *stx, struct fuse_entry_out *e);
-/* Look `name` up, which this request made, and fill in the reply. */
-ssize_t fs_reply_entry(struct fs_ctx *c, const char *name,
+int fs_entry_fill(struct fs_ctx *c, struct fs_node *n, int fd,
+		  const struct statx *stx, struct fuse_entry_out *e);
+/* Look `name` up, which this request made, and fill in the reply.  `made`: not
+ * only the name, but the inode, too. */
+ssize_t fs_reply_entry(struct fs_ctx *c, const char *name, bool made,
 		       struct fuse_entry_out *e);
 ssize_t fs_op_lookup(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_forget(struct fs_ctx *c, const void *in, void *out);
@@ -507,8 +518,9 @@ int fs_statx(const struct fs_ctx *c, int fd, const char *name,
 uint64_t fs_statx_dev(const struct statx *stx);
 
 /* attr.c */
-void fs_attr_fill(struct fs_ctx *c, const struct statx *stx,
-		  struct fuse_attr *attr);
+/* Of node `n`; `fd` is open on it, or -1.  0, -errno or FS_DEFER. */
+int fs_attr_fill(struct fs_ctx *c, struct fs_node *n, int fd,
+		 const struct statx *stx, struct fuse_attr *attr);
 void fs_timeout(int64_t us, unsigned cache, uint64_t *sec, uint32_t *nsec);
 /* chmod of an O_PATH fd. */
 int fs_chmod_path(struct fs_ctx *c, int fd, mode_t mode);
@@ -555,19 +567,6 @@ void fs_locks_clear(struct fs_session *s);
 void fs_wait_end(struct fs_wait *w);
 
 /* name.c */
-/* A default access list takes the umask's place, which only the host knows. */
-static inline void
-fs_use_umask(struct fs_ctx *c, uint32_t mask)
-{
-	if (fs_session_has(c->s, FUSE_DONT_MASK))
-		fs_cred_umask(&c->t->cred, mask);
-}
-/* The mode that a new file gets. */
-static inline mode_t
-fs_file_mode(const struct fs_ctx *c, uint32_t mode)
-{
-	return mode & 07777 & c->share->set->create_mask;
-}
 ssize_t fs_op_mknod(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_mkdir(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_symlink(struct fs_ctx *c, const void *in, void *out);
@@ -603,7 +602,7 @@ int fs_win_error(int err);		/* -errno as its client numbers it */
 uint32_t fs_win_mode(uint32_t mode, uint32_t wanted);
 bool fs_win_shows(uint32_t mode);	/* a kind of file it can handle? */
 void fs_win_attr(struct fs_share *share, const struct statx *stx,
-		 struct fuse_attr *attr);
+		 const struct fs_look *look, struct fuse_attr *attr);
 size_t fs_win_name(const char *name, size_t len, char *out, size_t size);
 int fs_win_rename(struct fs_ctx *c, int from_fd, const char *from, int to_fd,
 		  const char *to);

@@ -42,6 +42,7 @@ struct fs_wait;
 	X(nodes_limit, "lookups refused because an fd budget was used up")   \
 	X(ids_overflow, "owners shown as overflow_uid or overflow_gid")      \
 	X(ids_refused, "requests refused for a user or group")               \
+	X(ids_recorded, "owners recorded because the host cannot hold them")  \
 	X(ids_squashed, "users and groups that were squashed or forced")
 
 /*

@@ -18,10 +18,9 @@
  * share where nothing of this can happen has no struct fs_ids and pays for one
  * test of a pointer.
  *
- * A store of owners that the host cannot hold joins in at two places: where
- * fs_ids_become() and fs_ids_set_owner() have -EOVERFLOW (or a daemon without
- * privileges the kernel's -EPERM) it records the guest's owner, and where
- * fs_ids_show() fills in an owner it looks for a record first.
+ * A share that records owners (owners.c, chown.c) does so where this says
+ * -EOVERFLOW or the host -EPERM, and shows what it recorded in place of what
+ * fs_ids_show() fills in.
  */
 #include "config.h"
 
@@ -35,7 +34,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fuse/ids.h"
+#include "fuse/owners.h"
 
 enum id_kind {
 	USERS,
@@ -264,10 +263,20 @@ to_guest(const struct fs_ctx *c, enum id_kind kind, uint32_t host, bool root)
 	return root ? ids->root : ids->overflow;
 }
 
-static int
-refused(const struct fs_ctx *c, int err)
+int
+fs_ids_to_host(const struct fs_ctx *c, bool group, uint32_t guest,
+	       uint32_t *host)
 {
-	fs_count(&c->req->counters->ids_refused, 1);
+	*host = guest;
+	return c->share->ids ? to_host(c, group ? GROUPS : USERS, guest, host)
+			     : 0;
+}
+
+int
+fs_ids_refused(const struct fs_ctx *c, int err)
+{
+	if (err == -EPERM || err == -EOVERFLOW)
+		fs_count(&c->req->counters->ids_refused, 1);
 	return err;
 }
 
@@ -323,11 +332,19 @@ fs_ids_become(struct fs_ctx *c)
 	err = to_host(c, USERS, uid, &uid);
 	if (!err)
 		err = to_host(c, GROUPS, gid, &gid);
-	/* Whom we cannot become makes no difference if we cannot switch. */
+	/* Whom we cannot become makes no difference if we cannot switch, nor
+	 * where it will be recorded. */
+	if (err == -EOVERFLOW && cred->privileged &&
+	    fs_owners_can(c, c->node->mount)) {
+		c->make_as_self = true;
+		uid = cred->self_uid;
+		gid = cred->self_gid;
+		return fs_cred_caller(cred, uid, gid, 0, NULL);
+	}
 	if (err == -EOVERFLOW && !cred->privileged)
 		err = 0;
 	if (err)
-		return refused(c, err);
+		return fs_ids_refused(c, err);
 	n = take_groups(c, gid, groups);
 	return fs_cred_caller(cred, uid, gid, n, groups);
 }
@@ -357,7 +374,7 @@ fs_ids_set_owner(struct fs_ctx *c, int fd, const struct fuse_setattr_in *in)
 	if (c->share->ids && sets_gid && !err)
 		err = to_host(c, GROUPS, gid, &gid);
 	if (err)
-		return refused(c, err);
+		return fs_ids_refused(c, err);
 	if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	return 0;
@@ -439,7 +456,7 @@ convert_acl(const struct fs_ctx *c, void *value, size_t *size,
 	n = (*size - sizeof(*head)) / sizeof(struct posix_acl_xattr_entry);
 	err = convert_entries(c, (void *)(head + 1), &n, convert);
 	if (err)
-		return refused(c, err);
+		return fs_ids_refused(c, err);
 	*size = sizeof(*head) + n * sizeof(struct posix_acl_xattr_entry);
 	return 0;
 }

@@ -17,6 +17,10 @@ int fs_ids_become(struct fs_ctx *c);
  * host cannot have it. */
 uint32_t fs_ids_group(const struct fs_ctx *c);
 /* Give what `fd` is the owner that SETATTR names; errors as above. */
+int fs_ids_refused(const struct fs_ctx *c, int err);	/* counted */
+/* The host's number of a user or group of the guest; errors as above. */
+int fs_ids_to_host(const struct fs_ctx *c, bool group, uint32_t guest,
+		   uint32_t *host);
 int fs_ids_set_owner(struct fs_ctx *c, int fd,
 		     const struct fuse_setattr_in *in);
 void fs_ids_show(const struct fs_ctx *c, const struct statx *stx,

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "fuse/fs.h"
+#include "fuse/owners.h"
 
 typedef bool wants_fn(const struct fs_share *share);
 
@@ -270,11 +270,16 @@ fs_op_init(struct fs_ctx *c, const void *arg, void *reply)
 ssize_t
 fs_op_destroy(struct fs_ctx *c, const void *in, void *out)
 {
+	int err;
+
 	(void)in;
 	(void)out;
 	if (clear_defers(c))
 		return FS_DEFER;
+	err = fs_owners_sync(c);
+	if (err == FS_DEFER)
+		return err;
 	atomic_store(&c->s->ready, false);
 	fs_session_clear(c->s);
-	return 0;
+	return err;
 }

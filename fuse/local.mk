@@ -1,39 +1,12 @@
 # fuse/
 noinst_LIBRARIES += fuse/libfuse.a
-fuse_libfuse_a_SOURCES = \
-	fuse/attr.c \
-	fuse/budget.c \
-	fuse/cred.c \
-	fuse/data.c \
-	fuse/decode.c \
-	fuse/dir.c \
-	fuse/file.c \
-	fuse/fold.c \
-	fuse/fold.h \
-	fuse/fs.h \
-	fuse/fuse.h \
-	fuse/handle.c \
-	fuse/ids.c \
-	fuse/ids.h \
-	fuse/init.c \
-	fuse/io.c \
-	fuse/ioctl.c \
-	fuse/lock.c \
-	fuse/lookup.c \
-	fuse/mount.c \
-	fuse/name.c \
-	fuse/node.c \
-	fuse/nodefd.c \
-	fuse/ops.c \
-	fuse/owners.c \
-	fuse/owners.h \
-	fuse/session.c \
-	fuse/share.c \
-	fuse/show.c \
-	fuse/show.h \
-	fuse/table.c \
-	fuse/windows.c \
-	fuse/wire.h \
+fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
+	fuse/data.c fuse/decode.c fuse/dir.c fuse/file.c fuse/fold.c \
+	fuse/fold.h fuse/fs.h fuse/fuse.h fuse/handle.c fuse/ids.c \
+	fuse/ids.h fuse/init.c fuse/io.c fuse/ioctl.c fuse/lock.c \
+	fuse/lookup.c fuse/mount.c fuse/name.c fuse/node.c fuse/nodefd.c \
+	fuse/ops.c fuse/owners.c fuse/owners.h fuse/session.c fuse/share.c \
+	fuse/show.c fuse/show.h fuse/table.c fuse/windows.c fuse/wire.h \
 	fuse/xattr.c
 
 # Tests: tests/fuseclient.h makes requests, each program tries one behaviour.
@@ -42,31 +15,20 @@ tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 
 fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
-fuse_tests = tests/test-fuse-casefold \
-	tests/test-fuse-casefold-keys \
-	tests/test-fuse-cred \
-	tests/test-fuse-dir \
-	tests/test-fuse-file \
-	tests/test-fuse-ids \
-	tests/test-fuse-init \
-	tests/test-fuse-lock \
-	tests/test-fuse-lookup \
-	tests/test-fuse-malformed \
-	tests/test-fuse-names \
-	tests/test-fuse-node \
-	tests/test-fuse-options \
-	tests/test-fuse-overflow \
-	tests/test-fuse-special \
-	tests/test-fuse-threads \
-	tests/test-fuse-windows \
-	tests/test-fuse-xattr \
-	tests/test-xattrmap
+fuse_tests = tests/test-fuse-casefold tests/test-fuse-casefold-keys \
+	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-file \
+	tests/test-fuse-ids tests/test-fuse-init tests/test-fuse-lock \
+	tests/test-fuse-lookup tests/test-fuse-malformed \
+	tests/test-fuse-names tests/test-fuse-node tests/test-fuse-options \
+	tests/test-fuse-overflow tests/test-fuse-owners \
+	tests/test-fuse-special tests/test-fuse-threads \
+	tests/test-fuse-windows tests/test-fuse-xattr tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
 tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c \
 	tests/casefold-fuse.h
-tests_test_fuse_casefold_keys_SOURCES = \
-	tests/test-fuse-casefold-keys.c tests/casefold-fuse.h
+tests_test_fuse_casefold_keys_SOURCES = tests/test-fuse-casefold-keys.c \
+	tests/casefold-fuse.h
 tests_test_fuse_casefold_keys_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_casefold_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
@@ -91,8 +53,12 @@ tests_test_fuse_node_SOURCES = tests/test-fuse-node.c
 tests_test_fuse_node_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_options_SOURCES = tests/test-fuse-options.c
 tests_test_fuse_options_LDADD = $(fuse_test_ldadd)
-tests_test_fuse_overflow_SOURCES = tests/test-fuse-overflow.c tests/fuseids.h
+tests_test_fuse_overflow_SOURCES = tests/test-fuse-overflow.c \
+	tests/fuseids.h tests/fusens.h
 tests_test_fuse_overflow_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_owners_SOURCES = tests/test-fuse-owners.c tests/fuseids.h \
+	tests/fusens.h
+tests_test_fuse_owners_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fuse/fold.h"
+#include "fuse/owners.h"
 
 /* Linux 6.8: an id that is never given to another mount. */
 #define MNT_ID_UNIQUE 0x4000U
@@ -171,12 +172,15 @@ is_submount(const struct fs_ctx *c, const struct fs_node *n)
 	       (n->mount != dir->mount || n->dev != dir->dev);
 }
 
-void
-fs_entry_fill(struct fs_ctx *c, const struct fs_node *n,
+int
+fs_entry_fill(struct fs_ctx *c, struct fs_node *n, int fd,
 	      const struct statx *stx, struct fuse_entry_out *e)
 {
 	const struct conf_share *set = c->share->set;
+	int err = fs_attr_fill(c, n, fd, stx, &e->attr);
 
+	if (err)
+		return err;
 	e->nodeid = fs_node_id(n);
 	/* Removed by one spelling, it must not live on under another. */
 	if (!c->share->fold)
@@ -184,9 +188,9 @@ fs_entry_fill(struct fs_ctx *c, const struct fs_node *n,
 			   &e->entry_valid_nsec);
 	fs_timeout(set->attr_timeout_us, set->cache, &e->attr_valid,
 		   &e->attr_valid_nsec);
-	fs_attr_fill(c, stx, &e->attr);
 	if (fs_session_has(c->s, FUSE_SUBMOUNTS) && is_submount(c, n))
 		e->attr.flags |= FUSE_ATTR_SUBMOUNT;
+	return 0;
 }
 
 /* What this request made is open through its node's fd for its label. */
@@ -206,7 +210,8 @@ label(struct fs_ctx *c, struct fs_node *n)
 }
 
 ssize_t
-fs_reply_entry(struct fs_ctx *c, const char *name, struct fuse_entry_out *e)
+fs_reply_entry(struct fs_ctx *c, const char *name, bool made,
+	       struct fuse_entry_out *e)
 {
 	struct statx stx;
 	struct fs_node *n;
@@ -214,13 +219,16 @@ fs_reply_entry(struct fs_ctx *c, const char *name, struct fuse_entry_out *e)
 
 	if (err)
 		return err;
+	c->late = true;
 	err = label(c, n);
-	if (err) {
+	if (!err && made)
+		err = fs_made(c, n, -1, &stx);
+	if (err)
 		unlinkat(c->fd, name, S_ISDIR(n->type) ? AT_REMOVEDIR : 0);
+	else
+		err = fs_entry_fill(c, n, -1, &stx, e);
+	if (err)
 		fs_node_forget(n, 1);
-	} else {
-		fs_entry_fill(c, n, &stx, e);
-	}
 	fs_node_put(n);
 	return err ? err : (ssize_t)sizeof(*e);
 }
@@ -238,8 +246,10 @@ lookup_dots(struct fs_ctx *c, struct fuse_entry_out *e)
 	err = fs_statx(c, c->fd, "", &stx);
 	if (err)
 		return err;
+	err = fs_entry_fill(c, c->node, c->fd, &stx, e);
+	if (err)
+		return err;
 	fs_node_count(c->node);
-	fs_entry_fill(c, c->node, &stx, e);
 	fs_node_put(c->node);
 	return sizeof(*e);
 }
@@ -261,6 +271,7 @@ ssize_t
 fs_op_lookup(struct fs_ctx *c, const void *in, void *out)
 {
 	const char *name = c->name;
+	struct fuse_entry_out *e = out;
 	struct statx stx;
 	struct fs_node *n;
 	int err;
@@ -275,12 +286,11 @@ fs_op_lookup(struct fs_ctx *c, const void *in, void *out)
 		return negative(c, out);
 	if (err)
 		return err;
-	if (fs_is_windows(c->s) && !fs_win_shows(stx.stx_mode)) {
-		fs_node_forget(n, 1);
+	err = fs_entry_fill(c, n, -1, &stx, e);
+	if (!err && fs_is_windows(c->s) && !fs_win_shows(e->attr.mode))
 		err = -ENOENT;
-	} else {
-		fs_entry_fill(c, n, &stx, out);
-	}
+	if (err)
+		fs_node_forget(n, 1);
 	fs_node_put(n);
 	return err ? err : (ssize_t)sizeof(struct fuse_entry_out);
 }

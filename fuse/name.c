@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "fuse/fold.h"
+#include "fuse/owners.h"
 
 /* Before something is made whose node could then not be given out. */
 static int
@@ -29,12 +30,15 @@ check_room(struct fs_ctx *c)
 	return -ENFILE;
 }
 
-/* Before c->name is made, and after. */
+/* Before c->name is made with *mode, of which some may be recorded, and
+ * after. */
 static int
-begin(struct fs_ctx *c, struct fs_making *m)
+begin(struct fs_ctx *c, struct fs_making *m, mode_t *mode)
 {
 	int err = check_room(c);
 
+	if (!err)
+		err = fs_make_owner(c, mode);
 	return err ? err : fs_make_begin(c, m);
 }
 
@@ -42,7 +46,7 @@ static ssize_t
 end(struct fs_ctx *c, struct fs_making *m, int err, void *out)
 {
 	err = fs_make_end(c, m, err);
-	return err ? err : fs_reply_entry(c, c->name, out);
+	return err ? err : fs_reply_entry(c, c->name, true, out);
 }
 
 /* As the kernel's new_encode_dev() packs it. */
@@ -57,14 +61,14 @@ ssize_t
 fs_op_mknod(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_mknod_in *in = arg;
+	mode_t mode = fs_file_mode(c, in->mode);
 	struct fs_making m;
-	int err = begin(c, &m);
+	int err = begin(c, &m, &mode);
 
 	if (err)
 		return err;
 	fs_use_umask(c, in->umask);
-	if (mknodat(c->fd, c->name,
-		    (in->mode & S_IFMT) | fs_file_mode(c, in->mode),
+	if (mknodat(c->fd, c->name, (in->mode & S_IFMT) | mode,
 		    decode_dev(in->rdev)) < 0)
 		err = -errno;
 	return end(c, &m, err, out);
@@ -74,14 +78,14 @@ ssize_t
 fs_op_mkdir(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_mkdir_in *in = arg;
+	mode_t mode = in->mode & 07777 & c->share->set->directory_mask;
 	struct fs_making m;
-	int err = begin(c, &m);
+	int err = begin(c, &m, &mode);
 
 	if (err)
 		return err;
 	fs_use_umask(c, in->umask);
-	if (mkdirat(c->fd, c->name,
-		    in->mode & 07777 & c->share->set->directory_mask) < 0)
+	if (mkdirat(c->fd, c->name, mode) < 0)
 		err = -errno;
 	return end(c, &m, err, out);
 }
@@ -90,7 +94,8 @@ ssize_t
 fs_op_symlink(struct fs_ctx *c, const void *in, void *out)
 {
 	struct fs_making m;
-	int err = begin(c, &m);
+	mode_t mode = 0;
+	int err = begin(c, &m, &mode);
 
 	(void)in;
 	if (err)
@@ -120,7 +125,8 @@ fs_op_link(struct fs_ctx *c, const void *arg, void *out)
 	if (linkat(c->share->proc_fd, from, c->fd, c->name,
 		   AT_SYMLINK_FOLLOW) < 0)
 		err = -errno;
-	return end(c, &m, err, out);
+	err = fs_make_end(c, &m, err);
+	return err ? err : fs_reply_entry(c, c->name, false, out);
 }
 
 /* The Windows client has room for 260 bytes, and its request, which should
@@ -157,12 +163,21 @@ look_before(struct fs_ctx *c, int fd, const char *name, struct statx *stx,
 static int
 remove_one(struct fs_ctx *c, const char *name, void *flags)
 {
+	struct fs_going going = { .fd = -1 };
 	struct statx stx;
 	bool known;
+	int err = 0;
 
 	look_before(c, c->fd, name, &stx, &known);
+	if (known)
+		err = fs_going_begin(c, c->fd, name, &stx, &going);
+	if (err)
+		return err;
 	if (unlinkat(c->fd, name, *(int *)flags) < 0)
-		return -errno;
+		err = -errno;
+	fs_going_end(c, &going, !err);
+	if (err)
+		return err;
 	if (known)
 		fs_node_removed(c->s, &stx);
 	if (c->share->fold)
@@ -200,6 +215,7 @@ static int
 rename_one(void *arg, int from_fd, const char *from, int to_fd, const char *to,
 	   unsigned flags)
 {
+	struct fs_going going = { .fd = -1 };
 	struct fs_ctx *c = arg;
 	struct statx stx;
 	bool known = false;
@@ -207,11 +223,16 @@ rename_one(void *arg, int from_fd, const char *from, int to_fd, const char *to,
 
 	if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
 		look_before(c, to_fd, to, &stx, &known);
+	if (known)
+		err = fs_going_begin(c, to_fd, to, &stx, &going);
+	if (err)
+		return err;
 	if (renameat2(from_fd, from, to_fd, to, flags) < 0)
 		err = -errno;
 	if (err == -EINVAL && flags == RENAME_NOREPLACE &&
 	    fs_is_windows(c->s))
 		err = fs_win_rename(c, from_fd, from, to_fd, to);
+	fs_going_end(c, &going, !err);
 	if (!err && known)
 		fs_node_removed(c->s, &stx);
 	return err;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuse/ids.h"
+#include "fuse/owners.h"
 #include "fuse/show.h"
 
 #define IN(x) sizeof(struct fuse_##x##_in)
@@ -205,8 +205,16 @@ caller_group(struct fs_ctx *c, struct fs_handle *h, int fd)
 int
 fs_ctx_write(struct fs_ctx *c, struct fs_handle *h, int fd, bool kill)
 {
-	if (!kill)
-		return fs_cred_self(&c->t->cred, false);
+	struct fs_node *n = h ? h->node : c->node;
+	int err;
+
+	if (!kill || !fs_owners_none(c, n->mount, n->ino)) {
+		err = fs_cred_self(&c->t->cred, false);
+		if (!err && kill)
+			err = fs_kill_bits(c, n, fd);
+		if (err || !kill)
+			return err;
+	}
 	return fs_cred_kill(&c->t->cred, caller_group(c, h, fd));
 }
 

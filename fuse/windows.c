@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "fuse/fs.h"
+#include "fuse/owners.h"
 
 /* errno as Microsoft's C library numbers it, and as the client tells it on.
  * What has no row goes out as it is. */
@@ -86,12 +86,12 @@ mix(uint64_t x)
  */
 void
 fs_win_attr(struct fs_share *share, const struct statx *stx,
-	    struct fuse_attr *a)
+	    const struct fs_look *look, struct fuse_attr *a)
 {
-	const struct statx_timestamp *t = &stx->stx_btime;
+	const struct statx_timestamp *t = &look->btime;
 	uint64_t dev = fs_statx_dev(stx);
 
-	if (!(stx->stx_mask & STATX_BTIME)) {
+	if (!look->has_btime) {
 		const struct statx_timestamp *m = &stx->stx_mtime;
 
 		t = &stx->stx_ctime;

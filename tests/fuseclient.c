@@ -86,6 +86,19 @@ open_fold(struct fc *c)
 	fs_share_fold(c->share, c->fold);
 }
 
+static void
+open_state(struct fc *c)
+{
+	struct cf_state_settings set;
+	char why[CF_STATE_WHY];
+
+	cf_state_settings_init(&set);
+	set.dir = c->state_dir;
+	if (cf_state_open(&set, NULL, &c->state, why) < 0)
+		die(why);
+	fs_share_record(c->share, c->state);
+}
+
 void
 fc_open_share(struct fc *c)
 {
@@ -95,6 +108,8 @@ fc_open_share(struct fc *c)
 		die(why);
 	if (c->set.casefold)
 		open_fold(c);
+	if (c->state_dir)
+		open_state(c);
 	if (fs_session_new(c->share, &c->session) < 0)
 		die("fs_session_new");
 	if (fs_thread_new(&c->thread) < 0)
@@ -161,12 +176,24 @@ fc_empty(struct fc *c)
 }
 
 void
-fc_free(struct fc *c)
+fc_stop(struct fc *c)
 {
 	fs_session_free(c->session);
 	fs_share_free(c->share);
 	cf_share_free(c->fold);
+	cf_state_put(c->state);
 	fs_thread_free(c->thread);
+	c->session = NULL;
+	c->share = NULL;
+	c->fold = NULL;
+	c->state = NULL;
+	c->thread = NULL;
+}
+
+void
+fc_free(struct fc *c)
+{
+	fc_stop(c);
 	fc_empty(c);
 	close(c->fd);
 	rmdir(c->dir);

@@ -25,6 +25,8 @@ struct fc {
 	struct fs_share *share;
 	struct cf_share *fold;	/* with set.casefold */
 	const char *cache_dir;	/* of it; NULL = none */
+	struct cf_state *state;	/* with state_dir */
+	const char *state_dir;	/* NULL = nothing is recorded */
 	struct fs_session *session;
 	struct fs_thread *thread;
 	struct fs_counters counters;
@@ -54,6 +56,7 @@ struct fc *fc_new(const char *where);
 void fc_start(struct fc *c);
 /* The same without INIT. */
 void fc_open_share(struct fc *c);
+void fc_stop(struct fc *c);	/* it may start again */
 void fc_free(struct fc *c);
 /* Another guest of the same share; fc_end() it before the first is freed. */
 struct fc *fc_guest(struct fc *first);

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Owners, modes and devices that the host cannot hold, recorded and shown: by a
+ * daemon without privileges, by one of one id as in "unshare -Ur", by one of a
+ * range, and by root, who needs none of it.
+ */
+#include "config.h"
+
+#include <sys/sysmacros.h>
+
+#include "tests/fuseids.h"
+#include "tests/fusens.h"
+
+static struct stat st;
+static char state_dir[64];
+
+static uint64_t
+rows(struct fc *c)
+{
+	struct cf_state_info info;
+
+	cf_state_info(c->state, &info);
+	return info.rows;
+}
+
+static void
+again(struct fc *c)
+{
+	fc_stop(c);
+	fc_start(c);
+}
+
+static void
+shows(struct fc *c, uint64_t id, const char *name, uint32_t uid, uint32_t gid)
+{
+	struct fuse_entry_out e;
+	struct fuse_attr a;
+
+	fc_getattr(c, id, &a);
+	ok(a.uid == uid && a.gid == gid, "%s: GETATTR %u:%u", name, a.uid,
+	   a.gid);
+	ids_statx(c, id, &a);
+	ok(a.uid == uid && a.gid == gid, "%s: STATX", name);
+	ids_listed(c, name, &a);
+	ok(a.uid == uid && a.gid == gid, "%s: READDIRPLUS", name);
+	fc_lookup(c, 1, name);
+	memcpy(&e, c->out, sizeof(e));
+	ok(e.attr.uid == uid && e.attr.gid == gid, "%s: LOOKUP", name);
+}
+
+static int
+give(struct fc *c, uint64_t id, uint32_t uid, uint32_t gid)
+{
+	struct fuse_setattr_in in = { .uid = uid, .gid = gid };
+
+	if (uid != FS_ID_NONE)
+		in.valid |= FATTR_UID;
+	if (gid != FS_ID_NONE)
+		in.valid |= FATTR_GID;
+	return fc_setattr(c, id, &in, NULL);
+}
+
+static uint32_t
+mode_of(struct fc *c, uint64_t id)
+{
+	struct fuse_attr a = { 0 };
+
+	fc_getattr(c, id, &a);
+	return a.mode;
+}
+
+static int
+set_mode(struct fc *c, uint64_t id, uint32_t mode)
+{
+	struct fuse_setattr_in in = { .valid = FATTR_MODE, .mode = mode };
+
+	return fc_setattr(c, id, &in, NULL);
+}
+
+static unsigned
+host_mode(struct fc *c, const char *name)
+{
+	return fc_stat(c, name, &st) ? 0 : st.st_mode;
+}
+
+/* What 1000:1001 makes. */
+static struct fuse_attr
+made(struct fc *c, ssize_t n)
+{
+	struct fuse_entry_out e = { 0 };
+
+	if (n > 0)
+		memcpy(&e, c->out, sizeof(e));
+	ok(n > 0 && e.attr.uid == 1000 && e.attr.gid == 1001,
+	   "is its maker's: %u:%u", e.attr.uid, e.attr.gid);
+	return e.attr;
+}
+
+static int
+can_access(struct fc *c, uint64_t id, uint32_t uid, uint32_t mask)
+{
+	struct fuse_access_in in = { .mask = mask };
+	uint32_t was = c->uid;
+	int err;
+
+	c->uid = uid;
+	err = (int)fc_call(c, FUSE_ACCESS, id, &in, sizeof(in), NULL, NULL);
+	c->uid = was;
+	return err;
+}
+
+/* ------------------------------------------------------------------ */
+
+static void
+test_chown(struct fc *c)
+{
+	uint64_t id, before;
+
+	c->uid = 1000;
+	c->gid = 1001;
+	id = (uint64_t)fc_create(c, 1, "f", O_RDWR, 0640, NULL);
+	ok((int64_t)id > 0, "CREATE by anybody");
+	shows(c, id, "f", 1000, 1001);
+	fc_stat(c, "f", &st);
+	ok(st.st_uid == geteuid() && st.st_gid == getegid(),
+	   "on the host it is ours");
+	is_int(give(c, id, 31337, 31338), 0, "SETATTR to anybody else");
+	shows(c, id, "f", 31337, 31338);
+	is_int(give(c, id, FS_ID_NONE, 7), 0, "of the group");
+	is_int(give(c, id, 8, FS_ID_NONE), 0, "of the user");
+	shows(c, id, "f", 8, 7);
+	is_int(can_access(c, id, 8, R_OK), 0, "ACCESS by the owner");
+	is_int(can_access(c, id, 9, R_OK), -EACCES, "and not by another");
+	again(c);
+	id = (uint64_t)fc_lookup(c, 1, "f");
+	shows(c, id, "f", 8, 7);
+	before = rows(c);
+	is_int(give(c, id, geteuid(), getegid()), 0, "back to ourselves");
+	shows(c, id, "f", geteuid(), getegid());
+	is_int((long)(before - rows(c)), 1, "needs no record");
+	is_int(give(c, id, FS_ID_NONE - 1, FS_ID_NONE - 1), 0, "any number");
+	is_int(fc_unlink(c, 1, "f"), 0, "UNLINK");
+	is_int((long)rows(c), (long)before - 1, "the record goes with it");
+}
+
+static void
+test_made(struct fc *c)
+{
+	struct fuse_mkdir_in dir = { .mode = 0755 };
+	struct fuse_mknod_in fifo = { .mode = S_IFIFO | 0640 };
+
+	c->uid = 1000;
+	c->gid = 1001;
+	made(c, fc_call(c, FUSE_MKDIR, 1, &dir, sizeof(dir), "d", NULL));
+	made(c, fc_call(c, FUSE_SYMLINK, 1, NULL, 0, "l", "target"));
+	made(c, fc_call(c, FUSE_MKNOD, 1, &fifo, sizeof(fifo), "p", NULL));
+	again(c);
+	shows(c, (uint64_t)fc_lookup(c, 1, "d"), "d", 1000, 1001);
+	shows(c, (uint64_t)fc_lookup(c, 1, "l"), "l", 1000, 1001);
+	shows(c, (uint64_t)fc_lookup(c, 1, "p"), "p", 1000, 1001);
+	is_int(give(c, (uint64_t)fc_lookup(c, 1, "l"), 3, 4), 0,
+	       "SETATTR of a symbolic link");
+	shows(c, (uint64_t)fc_lookup(c, 1, "l"), "l", 3, 4);
+	is_int(fc_rmdir(c, 1, "d") | fc_unlink(c, 1, "l") |
+	       fc_unlink(c, 1, "p"), 0, "removed");
+	is_int((long)rows(c), 0, "and their records");
+}
+
+/* T53. */
+static void
+test_bits(struct fc *c)
+{
+	struct fuse_setattr_in size = { .valid = FATTR_SIZE |
+						 FATTR_KILL_SUIDGID };
+	uint64_t id, fh;
+
+	c->uid = 1000;
+	c->gid = 1001;
+	id = (uint64_t)fc_create(c, 1, "s", O_RDWR, 06755, &fh);
+	is_int(mode_of(c, id), S_IFREG | 06755, "made with suid and sgid");
+	is_int(host_mode(c, "s"), S_IFREG | 0755, "never on the host");
+	is_int(set_mode(c, id, 04711), 0, "SETATTR of the mode");
+	is_int(mode_of(c, id), S_IFREG | 04711, "is shown");
+	is_int(host_mode(c, "s"), S_IFREG | 0711, "the rest on the host");
+	is_int((long)fc_write(c, id, fh, 0, "x", 1, FUSE_WRITE_KILL_SUIDGID), 1,
+	       "WRITE that ends it");
+	is_int(mode_of(c, id), S_IFREG | 0711, "does");
+	set_mode(c, id, 06755);
+	fc_setattr(c, id, &size, NULL);
+	is_int(mode_of(c, id), S_IFREG | 0755, "truncating, too");
+	set_mode(c, id, 06755);
+	give(c, id, 5, FS_ID_NONE);
+	is_int(mode_of(c, id), S_IFREG | 0755, "chown, too");
+	set_mode(c, id, 04755);
+	give(c, id, geteuid(), getegid());
+	is_int(mode_of(c, id), S_IFREG | 0755, "chown to ourselves");
+	is_int(host_mode(c, "s"), S_IFREG | 0755, "leaves none behind");
+	is_int(set_mode(c, id, 04755), 0, "on a file of ours");
+	is_int(host_mode(c, "s"), S_IFREG | 04755, "it is the host's");
+	give(c, id, 5, FS_ID_NONE);
+	is_int(host_mode(c, "s"), S_IFREG | 0755, "until it is another's");
+	fc_release(c, id, fh);
+	fc_unlink(c, 1, "s");
+	is_int((long)rows(c), 0, "no record is left");
+}
+
+static void
+test_inherit(struct fc *c)
+{
+	struct fuse_attr a;
+	uint64_t dir, id;
+
+	c->uid = 1000;
+	c->gid = 1001;
+	dir = (uint64_t)fc_mkdir(c, 1, "g", 0755);
+	is_int(give(c, dir, FS_ID_NONE, 50), 0, "a directory of group 50");
+	is_int(set_mode(c, dir, 02775), 0, "with the set-group-id bit");
+	is_int(mode_of(c, dir), S_IFDIR | 02775, "is shown");
+	is_int(host_mode(c, "g"), S_IFDIR | 0775, "not on the host");
+	id = (uint64_t)fc_create(c, dir, "f", O_RDWR, 0644, NULL);
+	fc_getattr(c, id, &a);
+	ok(a.uid == 1000 && a.gid == 50, "a file there: %u:%u", a.uid, a.gid);
+	id = (uint64_t)fc_mkdir(c, dir, "d", 0755);
+	fc_getattr(c, id, &a);
+	ok(a.gid == 50 && a.mode == (S_IFDIR | 02755),
+	   "a directory there: group %u, mode %o", a.gid, a.mode);
+	fc_rmdir(c, dir, "d");
+	fc_unlink(c, dir, "f");
+	fc_rmdir(c, 1, "g");
+	is_int((long)rows(c), 0, "no record is left");
+}
+
+/* T56. */
+static void
+test_links(struct fc *c)
+{
+	struct fuse_link_in in;
+	struct fuse_attr a = { 0 };
+	uint64_t id, fh;
+
+	c->uid = 1000;
+	c->gid = 1001;
+	id = (uint64_t)fc_create(c, 1, "a", O_RDWR, 0644, NULL);
+	in.oldnodeid = id;
+	fc_call(c, FUSE_LINK, 1, &in, sizeof(in), "b", NULL);
+	made(c, fc_call(c, FUSE_LINK, 1, &in, sizeof(in), "c", NULL));
+	is_int(fc_unlink(c, 1, "a"), 0, "one of three names goes");
+	shows(c, id, "b", 1000, 1001);
+	is_int((long)rows(c), 1, "the record stays");
+	fc_create(c, 1, "o", O_RDWR, 0644, NULL);
+	is_int(fc_rename(c, 1, "o", 1, "b", 0), 0, "another takes its place");
+	shows(c, id, "c", 1000, 1001);
+	is_int((long)rows(c), 2, "both are recorded");
+	fh = (uint64_t)fc_open(c, id, O_RDWR);
+	is_int(fc_unlink(c, 1, "c"), 0, "the last name goes, the file is open");
+	fc_getattr(c, id, &a);
+	is_int(a.uid, 1000, "and is its owner's");
+	is_int((long)rows(c), 2, "recorded");
+	fc_release(c, id, fh);
+	is_int((long)rows(c), 1, "until it is closed");
+	fc_create(c, 1, "x", O_RDWR, 0644, NULL);
+	is_int(fc_rename(c, 1, "x", 1, "b", 0), 0, "renamed over");
+	is_int((long)rows(c), 1, "what was there is forgotten");
+	fc_unlink(c, 1, "b");
+	is_int((long)rows(c), 0, "all gone");
+}
+
+/* T51, with the host's part in it. */
+static void
+test_reuse(struct fc *c)
+{
+	long n = tap_scaled(500), wrong = 0, lost = 0;
+	struct fuse_attr a;
+	int64_t id;
+
+	for (long i = 0; i < n; i++) {
+		c->uid = c->gid = (uint32_t)(1000 + i);
+		id = fc_create(c, 1, "r", O_RDWR, 0644, NULL);
+		lost += id < 0 || fc_getattr(c, (uint64_t)id, &a) ||
+			a.uid != c->uid;
+		unlinkat(c->fd, "r", 0);
+		fc_file(c, "h", "");
+		id = fc_lookup(c, 1, "h");
+		wrong += id < 0 || fc_getattr(c, (uint64_t)id, &a) ||
+			 a.uid != geteuid();
+		unlinkat(c->fd, "h", 0);
+		fc_forget(c, (uint64_t)id, 1);
+	}
+	is_int(lost, 0, "%ld files are their makers'", n);
+	is_int(wrong, 0, "and none that the host made is another's");
+}
+
+static void
+in_any(struct fc *c)
+{
+	c->state_dir = state_dir;
+	fc_start(c);
+	is_int((long)rows(c), 0, "nothing is recorded");
+	ok(access(state_dir, F_OK) < 0, "nor is there a file");
+	test_chown(c);
+	test_made(c);
+	test_bits(c);
+	test_inherit(c);
+	test_links(c);
+	test_reuse(c);
+	ok(!c->broken, "all replies were good");
+	fc_stop(c);
+}
+
+static void
+in_range(struct fc *c)
+{
+	struct fuse_attr a;
+	uint64_t id;
+
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		perror("setresuid");
+	c->state_dir = state_dir;
+	fc_start(c);
+	c->uid = 1000;
+	c->gid = 1001;
+	id = (uint64_t)fc_create(c, 1, "in", O_RDWR, 0644, NULL);
+	shows(c, id, "in", 1000, 1001);
+	is_int((long)rows(c), 0, "what the range has is the host's");
+	is_int(give(c, id, 70000, 5), 0, "half of it");
+	shows(c, id, "in", 70000, 5);
+	fc_stat(c, "in", &st);
+	ok(st.st_uid == 1000 && st.st_gid == 5, "the host has the other: %u:%u",
+	   st.st_uid, st.st_gid);
+	is_int(give(c, id, 6, FS_ID_NONE), 0, "and now all");
+	shows(c, id, "in", 6, 5);
+	is_int((long)rows(c), 0, "nothing is recorded");
+	c->uid = 70000;
+	c->gid = 70001;
+	id = (uint64_t)fc_create(c, 1, "out", O_RDWR, 04755, NULL);
+	shows(c, id, "out", 70000, 70001);
+	is_int(host_mode(c, "out"), S_IFREG | 0755, "suid is not the host's");
+	is_int(mode_of(c, id), S_IFREG | 04755, "but the guest's");
+	fc_stat(c, "out", &st);
+	is_int(st.st_uid, 0, "it is ours");
+	fc_getattr(c, (uint64_t)fc_lookup(c, 1, "foreign"), &a);
+	is_int(give(c, (uint64_t)fc_lookup(c, 1, "foreign"), 1, 1), 0,
+	       "a file of whom we do not have");
+	shows(c, (uint64_t)fc_lookup(c, 1, "foreign"), "foreign", 1, 1);
+	fc_stop(c);
+}
+
+static void
+as_nobody(struct fc *c)
+{
+	become_nobody(65534, 65534);
+	in_any(c);
+}
+
+/* T52: a process that stays root gives the file away. */
+static void
+host_wins(struct fc *c)
+{
+	uint64_t id;
+	int go[2], done[2];
+	char ch;
+
+	if (pipe(go) < 0 || pipe(done) < 0)
+		exit(99);
+	if (fork() == 0) {
+		close(go[1]);
+		while (read(go[0], &ch, 1) == 1) {
+			if (fchownat(c->fd, "w", 4321, 4321, 0) < 0 ||
+			    write(done[1], "", 1) < 0)
+				_exit(1);
+		}
+		_exit(0);
+	}
+	become_nobody(65534, 65534);
+	c->state_dir = state_dir;
+	fc_start(c);
+	c->uid = c->gid = 1000;
+	id = (uint64_t)fc_create(c, 1, "w", O_RDWR, 04755, NULL);
+	shows(c, id, "w", 1000, 1000);
+	is_int(write(go[1], "", 1) == 1 && read(done[0], &ch, 1) == 1, 1,
+	       "the host gives it to another");
+	shows(c, id, "w", 4321, 4321);
+	is_int(mode_of(c, id), S_IFREG | 0755, "without the owner no suid");
+	fc_stop(c);
+	c->set.sticky_owners = true;
+	fc_start(c);
+	shows(c, (uint64_t)fc_lookup(c, 1, "w"), "w", 1000, 1000);
+	fc_stop(c);
+	close(go[1]);
+}
+
+/* T59. */
+static void
+for_windows(struct fc *c)
+{
+	struct fuse_entry_out e;
+
+	c->state_dir = state_dir;
+	fc_open_share(c);
+	fc_init_windows(c);
+	fc_lookup(c, 1, ".");
+	memcpy(&e, c->out, sizeof(e));
+	ok(e.attr.uid != 65534 && e.attr.gid != 65534,
+	   "the root is no overflow: %u:%u", e.attr.uid, e.attr.gid);
+	c->uid = e.attr.uid;
+	c->gid = e.attr.gid;
+	ok(fc_create(c, (uint64_t)fc_lookup(c, 1, "sub"), "w", O_RDWR, 0664,
+		     NULL) > 0, "what it takes for its owner may make files");
+	is_int((long)rows(c), 0, "and nothing is recorded");
+	fc_stop(c);
+}
+
+/* Root needs no records. */
+static void
+as_root(struct fc *c)
+{
+	uint64_t id;
+
+	c->state_dir = state_dir;
+	fc_start(c);
+	c->uid = c->gid = 1000;
+	id = (uint64_t)fc_create(c, 1, "f", O_RDWR, 04755, NULL);
+	shows(c, id, "f", 1000, 1000);
+	is_int(host_mode(c, "f"), S_IFREG | 04755, "all on the host");
+	is_int(give(c, id, 2000, 3000), 0, "SETATTR");
+	fc_stat(c, "f", &st);
+	ok(st.st_uid == 2000 && st.st_gid == 3000, "on the host");
+	is_int((long)rows(c), 0, "nothing is recorded");
+	fc_stop(c);
+}
+
+/* ------------------------------------------------------------------ */
+
+static void
+try(const char *uids, const char *gids, uid_t owner, void (*fn)(struct fc *),
+    const char *what)
+{
+	struct fc *c = fc_new("/tmp");
+	char command[128], top[] = "/tmp/tmp.state-XXXXXX";
+
+	fc_file(c, "foreign", "");
+	mkdirat(c->fd, "sub", 0777);
+	if (!mkdtemp(top) || chmod(top, 0777) < 0)
+		perror(top);
+	snprintf(state_dir, sizeof(state_dir), "%s/test", top);
+	if (geteuid() == 0) {
+		if (fchownat(c->fd, "foreign", 4321, 4321, 0) < 0 ||
+		    fchownat(c->fd, "sub", owner, owner, 0) < 0 ||
+		    fchown(c->fd, owner, owner) < 0)
+			perror("chown");
+
+	}
+	run(c, uids, gids, fn, what);
+	fc_free(c);
+	snprintf(command, sizeof(command), "rm -rf '%s'", top);
+	if (system(command))
+		printf("# cannot remove %s\n", top);
+}
+
+int
+main(void)
+{
+	char uids[64], gids[64];
+
+	umask(0);
+	snprintf(uids, sizeof(uids), "0 %u 1", geteuid());
+	snprintf(gids, sizeof(gids), "0 %u 1", getegid());
+	try("", "", 65534, as_nobody, "no privileges");
+	try(uids, gids, geteuid(), in_any, "one id");
+	if (geteuid() != 0) {
+		tap_skip("files of others", "needs root");
+		return tap_done();
+	}
+	try("", "", 65534, host_wins, "no privileges, and the host");
+	try("0 100000 65536", "0 100000 65536", 100000, in_range, "a range");
+	try(uids, gids, 4321, for_windows, "one id, Windows");
+	try("", "", 0, as_root, "root");
+	return tap_done();
+}

@@ -170,11 +170,44 @@ look_at(struct fs_ctx *c, struct fs_handle *h, const char *name,
 	return err == FS_DEFER ? err : 0;
 }
 
-static bool
-is_shown(struct fs_ctx *c, const struct dent *d)
+static void
+forget(struct fs_ctx *c, uint64_t id)
 {
-	return !fs_is_windows(c->s) || d->type == DT_UNKNOWN ||
-	       d->type == DT_REG || d->type == DT_DIR || d->type == DT_LNK;
+	struct fs_node *n = id ? fs_node_get(c->s, id) : NULL;
+
+	if (!n)
+		return;
+	fs_node_forget(n, 1);
+	fs_node_put(n);
+}
+
+static bool
+is_shown(struct fs_ctx *c, uint32_t type)
+{
+	return !fs_is_windows(c->s) || type == DT_UNKNOWN || type == DT_REG ||
+	       type == DT_DIR || type == DT_LNK;
+}
+
+/* What the guest is to take a regular file for; most often there is nothing
+ * recorded of it. */
+static int
+type_of(struct fs_ctx *c, struct fs_handle *h, const struct dent *d,
+	uint32_t *type)
+{
+	struct fuse_entry_out e = { 0 };
+	int err;
+
+	if (fs_owners_none(c, h->node->mount, d->ino))
+		return 0;
+	err = fs_cred_self(&c->t->cred, false);
+	if (!err)
+		err = look_at(c, h, d->name, &e);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	if (e.attr.mode)
+		*type = e.attr.mode >> 12;
+	forget(c, e.nodeid);
+	return 0;
 }
 
 static uint64_t
@@ -195,10 +228,17 @@ put(struct reply *r, struct fs_handle *h, const struct dent *d)
 	struct fs_ctx *c = r->c;
 	size_t fixed = r->plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
 	char name[NAME_BYTES], *p = c->t->out + r->len;
+	struct fuse_entry_out e;
 	size_t len = strlen(d->name), size;
 	struct fuse_dirent out = { .off = (uint64_t)d->off, .type = d->type };
 
-	if (!is_shown(c, d) || len > NAME_MAX)
+	if (d->type == DT_REG && !r->plus) {
+		int err = type_of(c, h, d, &out.type);
+
+		if (err)
+			return err;
+	}
+	if (!is_shown(c, out.type) || len > NAME_MAX)
 		return 0;
 	if (r->brief && !is_dots(d->name) && r->others)
 		return 0;
@@ -215,6 +255,13 @@ put(struct reply *r, struct fs_handle *h, const struct dent *d)
 
 		if (err)
 			return err == -ENOENT ? 0 : err;
+		memcpy(&e, p, sizeof(e));
+		if (e.attr.mode)
+			out.type = e.attr.mode >> 12;
+		if (!is_shown(c, out.type)) {
+			forget(c, e.nodeid);
+			return 0;
+		}
 	}
 	out.ino = ino_of(c, h, d);
 	out.namelen = (uint32_t)len;

@@ -57,6 +57,30 @@ decode_dev(uint32_t dev)
 		       (dev & 0xff) | ((dev >> 12) & 0xfff00));
 }
 
+/* A device, a fifo or a socket that the host does not let us make: an empty
+ * file, of which it is recorded what it is to be. */
+static int
+emulate(struct fs_ctx *c, const struct fuse_mknod_in *in, mode_t mode)
+{
+	struct fs_make *m = &c->make;
+	uint32_t umask = fs_session_has(c->s, FUSE_DONT_MASK) ? in->umask : 0;
+	int fd;
+
+	if (!c->may_block)
+		return FS_DEFER;
+	if (!(m->has & CF_STATE_MODE))
+		m->mode = mode & 07000;
+	m->mode |= (in->mode & S_IFMT) | (mode & 0777 & ~umask);
+	m->rdev = in->rdev;
+	m->has |= CF_STATE_MODE | CF_STATE_RDEV;
+	fd = openat(c->fd, c->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
+				    O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
 ssize_t
 fs_op_mknod(struct fs_ctx *c, const void *arg, void *out)
 {
@@ -71,6 +95,8 @@ fs_op_mknod(struct fs_ctx *c, const void *arg, void *out)
 	if (mknodat(c->fd, c->name, (in->mode & S_IFMT) | mode,
 		    decode_dev(in->rdev)) < 0)
 		err = -errno;
+	if (err == -EPERM && fs_owners_can(c, c->node->mount))
+		err = emulate(c, in, mode);
 	return end(c, &m, err, out);
 }
 

@@ -265,6 +265,65 @@ test_links(struct fc *c)
 	is_int((long)rows(c), 0, "all gone");
 }
 
+static unsigned
+listed_type(struct fc *c, const char *name, bool plus)
+{
+	uint64_t fh = (uint64_t)fc_opendir(c, 1);
+	ssize_t n = fc_readdir(c, 1, fh, 0, 65536, plus), at = 0;
+	size_t head = plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET;
+	unsigned type = 99;
+
+	while (at < n) {
+		struct fuse_dirent d;
+
+		memcpy(&d, c->out + at + head - FUSE_NAME_OFFSET,
+		       FUSE_NAME_OFFSET);
+		if (d.namelen == strlen(name) &&
+		    !memcmp(c->out + at + head, name, d.namelen))
+			type = d.type;
+		at += (ssize_t)FUSE_DIRENT_ALIGN(head + d.namelen);
+	}
+	fc_releasedir(c, 1, fh);
+	return type;
+}
+
+static void
+test_devices(struct fc *c)
+{
+	struct fuse_mknod_in null = { .mode = S_IFCHR | 0644,
+				      .rdev = 0x103 };
+	struct fuse_attr a = { 0 };
+	uint64_t id;
+	ssize_t n;
+
+	c->uid = 1000;
+	c->gid = 1001;
+	n = fc_call(c, FUSE_MKNOD, 1, &null, sizeof(null), "null", NULL);
+	a = made(c, n);
+	ok(a.mode == (S_IFCHR | 0644) && a.rdev == 0x103,
+	   "a device: mode %o, number %x", a.mode, a.rdev);
+	ok(S_ISREG(host_mode(c, "null")) && !st.st_size,
+	   "an empty file on the host");
+	is_int(listed_type(c, "null", false), S_IFCHR >> 12, "READDIR");
+	is_int(listed_type(c, "null", true), S_IFCHR >> 12, "READDIRPLUS");
+	again(c);
+	id = (uint64_t)fc_lookup(c, 1, "null");
+	is_int(give(c, id, 4, 5), 0, "SETATTR of the owner");
+	is_int(set_mode(c, id, 02660), 0, "and of the mode");
+	fc_getattr(c, id, &a);
+	ok(a.mode == (S_IFCHR | 02660) && a.uid == 4 && a.gid == 5 &&
+	   a.rdev == 0x103, "are shown: mode %o", a.mode);
+	is_int(host_mode(c, "null"), S_IFREG | 0600, "nothing on the host");
+	is_int(fc_rename(c, 1, "null", 1, "zero", 0), 0, "RENAME");
+	is_int(listed_type(c, "zero", false), S_IFCHR >> 12, "it stays one");
+	give(c, id, geteuid(), getegid());
+	fc_getattr(c, id, &a);
+	ok(a.mode == (S_IFCHR | 02660) && a.uid == geteuid(),
+	   "also if it is ours: mode %o", a.mode);
+	is_int(fc_unlink(c, 1, "zero"), 0, "UNLINK");
+	is_int((long)rows(c), 0, "no record is left");
+}
+
 /* T51, with the host's part in it. */
 static void
 test_reuse(struct fc *c)
@@ -302,6 +361,7 @@ in_any(struct fc *c)
 	test_bits(c);
 	test_inherit(c);
 	test_links(c);
+	test_devices(c);
 	test_reuse(c);
 	ok(!c->broken, "all replies were good");
 	fc_stop(c);

@@ -25,6 +25,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "fuse/dosattr.h"
 #include "fuse/ids.h"
 
 #ifndef SYS_setxattrat		/* Linux 6.13; the same everywhere */
@@ -133,6 +134,12 @@ static bool
 is_acl(const char *name)
 {
 	return !strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT);
+}
+
+static bool
+is_dos(const struct fs_ctx *c)
+{
+	return c->share->records && !strcmp(c->name, FS_DOSATTRIB);
 }
 
 /* The host's name of the one that the request brought. */
@@ -278,6 +285,8 @@ fs_op_setxattr(struct fs_ctx *c, const void *arg, void *out)
 	(void)out;
 	if (err)
 		return err;
+	if (is_dos(c) && !c->may_block)
+		return FS_DEFER;
 	if (in->size > XATTR_SIZE_MAX)
 		return -E2BIG;
 	if (in->flags & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE))
@@ -289,6 +298,8 @@ fs_op_setxattr(struct fs_ctx *c, const void *arg, void *out)
 	if (!err)
 		err = set_xattr(c, c->fd, name, c->t->out, size,
 				(int)in->flags);
+	if (is_dos(c))
+		err = fs_dos_set(c, c->t->out, size, (int)in->flags, err);
 	if (!err && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) &&
 	    !strcmp(name, ACL_ACCESS))
 		err = kill_sgid(c);
@@ -345,6 +356,8 @@ fs_op_getxattr(struct fs_ctx *c, const void *arg, void *out)
 	if (err)
 		return err == -EPERM ? -ENODATA : err;
 	n = get_xattr(c, name, c->t->out, size);
+	if (n < 0 && is_dos(c))
+		n = fs_dos_get(c, c->t->out, size, n);
 	if (n > 0 && size && is_acl(name)) {
 		size = (size_t)n;
 		fs_ids_acl_to_guest(c, c->t->out, &size);
@@ -387,6 +400,9 @@ fs_op_listxattr(struct fs_ctx *c, const void *arg, void *out)
 	n = list_xattr(c, c->t->out, XATTR_LIST_MAX);
 	if (n > 0)
 		n = (ssize_t)filter(c, c->t->out, (size_t)n);
+	if (c->share->records && (n >= 0 || n == -EOPNOTSUPP))
+		n = fs_dos_list(c, c->t->out, n > 0 ? (size_t)n : 0,
+				XATTR_LIST_MAX);
 	return reply_bytes(c, n, in->size, out);
 }
 
@@ -399,5 +415,10 @@ fs_op_removexattr(struct fs_ctx *c, const void *in, void *out)
 
 	(void)in;
 	(void)out;
-	return err ? err : remove_xattr(c, name);
+	if (err)
+		return err;
+	if (is_dos(c) && !c->may_block)
+		return FS_DEFER;
+	err = remove_xattr(c, name);
+	return is_dos(c) ? fs_dos_remove(c, err) : err;
 }

@@ -36,9 +36,10 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
 	tests/system/mount-atime.sh tests/system/mount-casefold.sh \
 	tests/system/mount-ids.sh tests/system/casefold-fs.sh \
-	tests/system/mount-tar.sh tests/system/mount-reload.sh \
-	tests/system/guest-two-tags.sh tests/system/guest-inode-identity.sh \
-	tests/system/guest-casefold.sh tests/system/systemd.sh
+	tests/system/mount-owners.sh tests/system/mount-tar.sh \
+	tests/system/mount-reload.sh tests/system/guest-two-tags.sh \
+	tests/system/guest-inode-identity.sh tests/system/guest-casefold.sh \
+	tests/system/systemd.sh
 # Only in check-long: they take minutes whatever SCALE says.
 LONG_TESTS = tests/system/planted.sh
 EXTRA_DIST += $(SYSTEM_TESTS) $(LONG_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh

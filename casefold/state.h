@@ -262,6 +262,9 @@ int cf_state_import(struct cf_state *state, int root_fd, const char *line,
 
 enum { CF_STATE_XATTR_MAX = 64 };
 
+/* Change the fields of `mask` as cf_state_change() does. */
+void cf_state_merge(struct cf_state_row *row, unsigned mask,
+		    const struct cf_state_row *from);
 /* Returns the length. */
 size_t cf_state_xattr_pack(const struct cf_state_row *row,
 			   unsigned char buf[CF_STATE_XATTR_MAX]);

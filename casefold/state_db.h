@@ -136,9 +136,6 @@ void cf_state_bind_columns(sqlite3_stmt *stmt, int first,
 /* fs, ino, hdl are the first parameters. */
 void cf_state_bind_key(sqlite3_stmt *stmt, const struct cf_state_fs *fs,
 		       const struct cf_state_key *key);
-/* The fields of `mask` become those of `from`. */
-void cf_state_merge(struct cf_state_row *row, unsigned mask,
-		    const struct cf_state_row *from);
 
 /* A connection for reading, for the caller alone. */
 int cf_reader_get(struct cf_state *s, struct cf_reader **reader);

@@ -370,6 +370,10 @@ fs_made(struct fs_ctx *c, struct fs_node *n, int fd, const struct statx *stx)
 	if (m->inherits && S_ISDIR(stx->stx_mode))
 		row.mode |= S_ISGID;
 	err = fs_owners_change(c, n, fd, stx, m->has, &row);
+	/* Only files and directories have attributes for that. */
+	if (!c->share->state && !S_ISREG(stx->stx_mode) &&
+	    !S_ISDIR(stx->stx_mode))
+		return 0;
 	if (!err && (m->has & OWNER))
 		fs_count(&c->req->counters->ids_recorded, 1);
 	return err;

@@ -582,6 +582,13 @@ ssize_t fs_op_setxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_getxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_listxattr(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_removexattr(struct fs_ctx *c, const void *in, void *out);
+/* Of what `fd` is, which may be O_PATH, under the host's name. */
+#define FS_STATE_XATTR "user.gatewayd.state"
+int fs_xattr_set(struct fs_ctx *c, int fd, const char *name, const void *value,
+		 size_t size, int flags);
+ssize_t fs_xattr_get(struct fs_ctx *c, int fd, const char *name, void *value,
+		     size_t size);
+int fs_xattr_remove(struct fs_ctx *c, int fd, const char *name);
 /* Give what was just made and is open as `fd` the guest's label. */
 int fs_set_label(struct fs_ctx *c, int fd);
 bool fs_has_xattr(const struct conf_share *set);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fuse/owners.h"
@@ -69,6 +70,11 @@ birth_of(const struct statx *stx)
 	return stx->stx_btime.tv_sec * 1000000000 + stx->stx_btime.tv_nsec;
 }
 
+struct change {
+	unsigned mask;
+	const struct cf_state_row *row;
+};
+
 /* Run on the inode, which is pinned if that is needed to name it. */
 typedef int row_fn(struct cf_state_fs *fs, const struct cf_state_file *file,
 		   void *arg);
@@ -108,12 +114,72 @@ become_self(struct fs_ctx *c)
 	return fs_cred_self(&c->t->cred, c->t->cred.no_fsetid);
 }
 
+/* ------------------------------------------------------------------ */
+/* The same in an attribute of the file, which the kernel keeps. */
+
+/* Damaged values, and those of a later version, are as good as none. */
+static int
+read_attribute(struct fs_ctx *c, int fd, struct cf_state_row *row)
+{
+	unsigned char buf[CF_STATE_XATTR_MAX];
+	ssize_t n = fs_xattr_get(c, fd, FS_STATE_XATTR, buf, sizeof(buf));
+
+	row->has = 0;
+	return n > 0 && !cf_state_xattr_unpack(buf, (size_t)n, row);
+}
+
+static int
+write_attribute(struct fs_ctx *c, int fd, const struct cf_state_row *row)
+{
+	unsigned char buf[CF_STATE_XATTR_MAX];
+	size_t n = cf_state_xattr_pack(row, buf);
+	int err;
+
+	if (row->has & CF_STATE_FACTS)
+		return fs_xattr_set(c, fd, FS_STATE_XATTR, buf, n, 0);
+	err = fs_xattr_remove(c, fd, FS_STATE_XATTR);
+	return err == -ENODATA || err == -EOPNOTSUPP ? 0 : err;
+}
+
+static int
+change_attribute(struct fs_ctx *c, int fd, const struct change *ch)
+{
+	struct cf_state_row row;
+
+	if (read_attribute(c, fd, &row) < 1)
+		memset(&row, 0, sizeof(row));
+	cf_state_merge(&row, ch->mask, ch->row);
+	return write_attribute(c, fd, &row);
+}
+
+static int
+with_attribute(struct fs_ctx *c, struct fs_node *n, int fd,
+	       const struct change *ch, struct cf_state_row *row)
+{
+	bool pinned = fd < 0;
+	int err = pinned ? fs_node_pin(c, n, &fd) : 0;
+
+	if (!err)
+		err = become_self(c);
+	if (!err)
+		err = ch ? change_attribute(c, fd, ch) :
+			   read_attribute(c, fd, row);
+	if (pinned && fd >= 0)
+		fs_node_unpin(n);
+	return err;
+}
+
+/* ------------------------------------------------------------------ */
+
 int
 fs_owners_get(struct fs_ctx *c, struct fs_node *n, int fd,
 	      const struct statx *stx, struct cf_state_row *row)
 {
-	int err = with_file(c, n, fd, stx, true, find_row, row);
+	int err;
 
+	if (!n->mount->state)
+		return with_attribute(c, n, fd, NULL, row);
+	err = with_file(c, n, fd, stx, true, find_row, row);
 	if (err != -EAGAIN)
 		return err;
 	if (!c->may_block && !c->late)
@@ -121,11 +187,6 @@ fs_owners_get(struct fs_ctx *c, struct fs_node *n, int fd,
 	err = become_self(c);
 	return err ? err : with_file(c, n, fd, stx, false, find_row, row);
 }
-
-struct change {
-	unsigned mask;
-	const struct cf_state_row *row;
-};
 
 static int
 change_row(struct cf_state_fs *fs, const struct cf_state_file *file, void *arg)
@@ -145,6 +206,8 @@ fs_owners_change(struct fs_ctx *c, struct fs_node *n, int fd,
 
 	if (!c->may_block && !c->late)
 		return FS_DEFER;
+	if (!n->mount->state)
+		return with_attribute(c, n, fd, &ch, NULL);
 	err = become_self(c);
 	return err ? err : with_file(c, n, fd, stx, false, change_row, &ch);
 }

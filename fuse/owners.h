@@ -27,7 +27,9 @@ fs_owners_none(const struct fs_ctx *c, const struct fs_mount *m, uint64_t ino)
 {
 	if (__builtin_expect(!c->share->records, 1))
 		return true;
-	return m->state ? !cf_state_maybe(m->state, ino) : c->share->state != NULL;
+	if (m->state)
+		return !cf_state_maybe(m->state, ino);
+	return c->share->state;
 }
 
 /*

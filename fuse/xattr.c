@@ -136,6 +136,13 @@ is_acl(const char *name)
 	return !strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT);
 }
 
+/* Where a share records in attributes, this one is no guest's. */
+static bool
+is_ours(const struct fs_ctx *c, const char *name)
+{
+	return c->share->records && !strcmp(name, FS_STATE_XATTR);
+}
+
 static bool
 is_dos(const struct fs_ctx *c)
 {
@@ -151,8 +158,11 @@ host_name(struct fs_ctx *c, char buf[FS_XNAME_SIZE], const char **name)
 	if (!fs_has_xattr(set))
 		return -ENOSYS;
 	*name = c->name;
-	if (!is_acl(c->name))
-		return fs_xattr_name(set, c->name, buf, name);
+	if (!is_acl(c->name)) {
+		int err = fs_xattr_name(set, c->name, buf, name);
+
+		return !err && is_ours(c, *name) ? -EPERM : err;
+	}
 	return fs_session_has(c->s, FUSE_POSIX_ACL) ? 0 : -EOPNOTSUPP;
 }
 
@@ -182,9 +192,9 @@ name_fd(int fd, char path[16])
 	snprintf(path, 16, "%d", fd);
 }
 
-static int
-set_xattr(struct fs_ctx *c, int fd, const char *name, const void *value, size_t size,
-	  int flags)
+int
+fs_xattr_set(struct fs_ctx *c, int fd, const char *name, const void *value,
+	     size_t size, int flags)
 {
 	struct value v = { (uintptr_t)value, (uint32_t)size, (uint32_t)flags };
 	char path[16];
@@ -202,15 +212,16 @@ set_xattr(struct fs_ctx *c, int fd, const char *name, const void *value, size_t 
 	return err;
 }
 
-static ssize_t
-get_xattr(struct fs_ctx *c, const char *name, void *value, size_t size)
+ssize_t
+fs_xattr_get(struct fs_ctx *c, int fd, const char *name, void *value,
+	     size_t size)
 {
 	struct value v = { (uintptr_t)value, (uint32_t)size, 0 };
 	char path[16];
 	ssize_t n;
 	int err;
 
-	name_fd(c->fd, path);
+	name_fd(fd, path);
 	n = syscall(SYS_getxattrat, c->share->proc_fd, path, 0, name, &v,
 		    sizeof(v));
 	if (n >= 0 || errno != ENOSYS)
@@ -240,13 +251,13 @@ list_xattr(struct fs_ctx *c, char *list, size_t size)
 	return n < 0 ? -errno : n;
 }
 
-static int
-remove_xattr(struct fs_ctx *c, const char *name)
+int
+fs_xattr_remove(struct fs_ctx *c, int fd, const char *name)
 {
 	char path[16];
 	int err;
 
-	name_fd(c->fd, path);
+	name_fd(fd, path);
 	if (!syscall(SYS_removexattrat, c->share->proc_fd, path, 0, name))
 		return 0;
 	if (errno != ENOSYS)
@@ -296,8 +307,8 @@ fs_op_setxattr(struct fs_ctx *c, const void *arg, void *out)
 	if (is_acl(name))
 		err = fs_ids_acl_to_host(c, c->t->out, &size);
 	if (!err)
-		err = set_xattr(c, c->fd, name, c->t->out, size,
-				(int)in->flags);
+		err = fs_xattr_set(c, c->fd, name, c->t->out, size,
+				   (int)in->flags);
 	if (is_dos(c))
 		err = fs_dos_set(c, c->t->out, size, (int)in->flags, err);
 	if (!err && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) &&
@@ -318,7 +329,7 @@ fs_set_label(struct fs_ctx *c, int fd)
 	err = fs_xattr_name(c->share->set, c->label_name, buf, &name);
 	if (!err)
 		err = fs_cred_self(&c->t->cred, false);
-	return err ? err : set_xattr(c, fd, name, c->label, c->label_size, 0);
+	return err ? err : fs_xattr_set(c, fd, name, c->label, c->label_size, 0);
 }
 
 /* n bytes are in t->out; or, when the guest asked for no more, n itself. */
@@ -355,7 +366,7 @@ fs_op_getxattr(struct fs_ctx *c, const void *arg, void *out)
 	/* What may not be set is not there, which is what programs expect. */
 	if (err)
 		return err == -EPERM ? -ENODATA : err;
-	n = get_xattr(c, name, c->t->out, size);
+	n = fs_xattr_get(c, c->fd, name, c->t->out, size);
 	if (n < 0 && is_dos(c))
 		n = fs_dos_get(c, c->t->out, size, n);
 	if (n > 0 && size && is_acl(name)) {
@@ -376,7 +387,9 @@ filter(struct fs_ctx *c, char *list, size_t size)
 		const char *name = list + from, *shown;
 
 		len = strnlen(name, size - from) + 1;
-		if (is_acl(name))
+		if (is_ours(c, name))
+			shown = NULL;
+		else if (is_acl(name))
 			shown = fs_session_has(c->s, FUSE_POSIX_ACL) ? name
 								     : NULL;
 		else
@@ -419,6 +432,6 @@ fs_op_removexattr(struct fs_ctx *c, const void *in, void *out)
 		return err;
 	if (is_dos(c) && !c->may_block)
 		return FS_DEFER;
-	err = remove_xattr(c, name);
+	err = fs_xattr_remove(c, c->fd, name);
 	return is_dos(c) ? fs_dos_remove(c, err) : err;
 }

@@ -110,6 +110,8 @@ fc_open_share(struct fc *c)
 		open_fold(c);
 	if (c->state_dir)
 		open_state(c);
+	if (c->state_xattr)
+		fs_share_record(c->share, NULL);
 	if (fs_session_new(c->share, &c->session) < 0)
 		die("fs_session_new");
 	if (fs_thread_new(&c->thread) < 0)

@@ -26,7 +26,8 @@ struct fc {
 	struct cf_share *fold;	/* with set.casefold */
 	const char *cache_dir;	/* of it; NULL = none */
 	struct cf_state *state;	/* with state_dir */
-	const char *state_dir;	/* NULL = nothing is recorded */
+	const char *state_dir;	/* NULL = nothing is recorded, */
+	bool state_xattr;	/* or in attributes */
 	struct fs_session *session;
 	struct fs_thread *thread;
 	struct fs_counters counters;

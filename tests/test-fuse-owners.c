@@ -20,6 +20,8 @@ rows(struct fc *c)
 {
 	struct cf_state_info info;
 
+	if (!c->state)
+		return 0;
 	cf_state_info(c->state, &info);
 	return info.rows;
 }
@@ -562,6 +564,59 @@ as_nobody(struct fc *c)
 	in_any(c);
 }
 
+static void
+in_attributes(struct fc *c)
+{
+	struct fuse_getxattr_in in = { .size = 4096 };
+	struct fuse_attr a;
+	char path[5000];
+	uint64_t id;
+	ssize_t n;
+
+	become_nobody(65534, 65534);
+	c->state_xattr = true;
+	c->set.xattr = true;
+	fc_file(c, "probe", "");
+	snprintf(path, sizeof(path), "%s/probe", c->dir);
+	if (setxattr(path, "user.probe", "", 0, 0) < 0) {
+		tap_skip("in attributes", strerror(errno));
+		return;
+	}
+	fc_start(c);
+	c->uid = 1000;
+	c->gid = 1001;
+	id = (uint64_t)fc_create(c, 1, "x", O_RDWR, 04755, NULL);
+	shows(c, id, "x", 1000, 1001);
+	is_int(give(c, id, 3, 4), 0, "SETATTR");
+	is_int(set_mode(c, id, 04755), 0, "of the mode");
+	again(c);
+	id = (uint64_t)fc_lookup(c, 1, "x");
+	shows(c, id, "x", 3, 4);
+	is_int(mode_of(c, id), S_IFREG | 04755, "suid is shown");
+	is_int(host_mode(c, "x"), S_IFREG | 0755, "and not on the host");
+	n = fc_call(c, FUSE_LISTXATTR, id, &in, sizeof(in), NULL, NULL);
+	ok(n <= 0 || !memmem(c->out, (size_t)n, "gatewayd", 8),
+	   "the attribute is not listed");
+	is_int((long)fc_call(c, FUSE_GETXATTR, id, &in, sizeof(in),
+			     "user.gatewayd.state", NULL), -ENODATA,
+	       "nor read");
+	is_int((long)fc_call(c, FUSE_REMOVEXATTR, id, NULL, 0,
+			     "user.gatewayd.state", NULL), -EPERM,
+	       "nor removed");
+	ok(fc_call(c, FUSE_SYMLINK, 1, NULL, 0, "l", "target") > 0,
+	   "a link can be made");
+	fc_getattr(c, (uint64_t)fc_lookup(c, 1, "l"), &a);
+	is_int(a.uid, geteuid(), "but is ours");
+	is_int(give(c, (uint64_t)fc_lookup(c, 1, "l"), 3, 4), -EPERM,
+	       "and stays it");
+	is_int(give(c, id, geteuid(), getegid()), 0, "SETATTR to ourselves");
+	shows(c, id, "x", geteuid(), getegid());
+	snprintf(path, sizeof(path), "%s/x", c->dir);
+	is_int(getxattr(path, "user.gatewayd.state", NULL, 0), -1,
+	       "leaves no attribute");
+	fc_stop(c);
+}
+
 /* T52: a process that stays root gives the file away. */
 static void
 host_wins(struct fc *c)
@@ -683,6 +738,7 @@ main(void)
 		return tap_done();
 	}
 	try("", "", 65534, host_wins, "no privileges, and the host");
+	try("", "", 65534, in_attributes, "no privileges, attributes");
 	try("", "", 65534, dos_attributes, "no privileges, DOS attributes");
 	try("0 100000 65536", "0 100000 65536", 100000, in_range, "a range");
 	try(uids, gids, 4321, for_windows, "one id, Windows");

@@ -42,3 +42,8 @@ CLEANFILES += tests/bench/scale
 .PHONY: bench-scale
 bench-scale: all tests/bench/scale
 	top_builddir='$(abs_top_builddir)' tests/bench/scale $(BENCH_FLAGS)
+# What recorded owners cost.
+EXTRA_PROGRAMS += tests/bench/bench-owners
+tests_bench_bench_owners_SOURCES = tests/bench/bench-owners.c
+tests_bench_bench_owners_LDADD = $(fuse_test_ldadd)
+CLEANFILES += tests/bench/bench-owners

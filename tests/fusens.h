@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
+#include "tests/fuseids.h"
 #include "tests/tap.h"
 
 static void
@@ -78,7 +79,7 @@ run(struct fc *c, const char *uids, const char *gids, void (*fn)(struct fc *),
 	close(p.ready[1]);
 	close(p.result[1]);
 	if (read(p.ready[0], &ch, 1) == 1 && *uids) {
-		if (geteuid() != 0)
+		if (!ids_all_ours())
 			write_map(pid, "setgroups", "deny");
 		write_map(pid, "uid_map", uids);
 		write_map(pid, "gid_map", gids);
@@ -102,7 +103,7 @@ run(struct fc *c, const char *uids, const char *gids, void (*fn)(struct fc *),
 __attribute__((unused)) static void
 become_nobody(uid_t uid, gid_t gid)
 {
-	if (geteuid() == 0 &&
+	if (ids_all_ours() &&
 	    (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
 	     setresuid(uid, uid, uid) < 0))
 		perror("setresuid");

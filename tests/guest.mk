@@ -71,8 +71,6 @@ tests_test_throttle_LDADD = $(whole_test_ldadd)
 tests_test_daemon_dead_SOURCES = tests/test-daemon-dead.c tests/hangfs.h \
 	tests/tap.h
 tests_test_daemon_dead_LDADD = $(whole_test_ldadd)
-tests_test_daemon_top_SOURCES = tests/test-daemon-top.c tests/tap.h
-tests_test_daemon_top_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h

@@ -540,6 +540,7 @@ look_around(struct check *c)
 		add_socket(c, conf->shares[i]->socket);
 	}
 	add_look(c, conf->gateway.cache_dir);
+	add_look(c, conf->gateway.state_dir);
 	add_look(c, conf->gateway.socket_dir);
 	add_socket(c, conf->gateway.control_socket);
 	if (!c->l->no_memory)

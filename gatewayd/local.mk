@@ -75,7 +75,7 @@ daemon_scripts = tests/test-daemon-args.sh tests/test-daemon-control.sh \
 	tests/test-daemon-service.sh tests/test-daemon-reload.sh \
 	tests/test-daemon-activate.sh tests/test-daemon-caps.sh \
 	tests/test-daemon-advice.sh tests/test-daemon-owners.sh \
-	tests/test-daemon-state.sh tests/test-daemon-unit.sh \
+	tests/test-daemon-rows.sh tests/test-daemon-unit.sh \
 	tests/test-daemon-verbs.sh
 TESTS += $(daemon_scripts)
 EXTRA_DIST += $(daemon_scripts)

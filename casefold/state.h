@@ -248,6 +248,8 @@ int cf_state_export(struct cf_state *state, const struct cf_state_host *host,
 /*
  * The same by walking the tree below a directory that is open for reading: for
  * daemons that may not open files by handle.  As of one moment for each file.
+ * `put` is also called without a line, NULL, for each directory: to stop a walk
+ * that finds nothing.
  */
 int cf_state_export_tree(struct cf_state *state, int root_fd,
 			 cf_state_line_fn *put, void *arg);

@@ -105,13 +105,19 @@ flush(struct answer *a)
 	return err;
 }
 
+bool
+answer_is_wanted(const struct answer *a)
+{
+	return !atomic_load(&a->cancelled);
+}
+
 int
 answer_put(struct answer *a, const char *line)
 {
 	size_t n = strlen(line);
 	int err = 0;
 
-	if (atomic_load(&a->cancelled))
+	if (!answer_is_wanted(a))
 		return -ECANCELED;
 	if (n + 1 > ANSWER_PIECE)
 		return -EMSGSIZE;

@@ -40,6 +40,7 @@ int answer_new(struct gw *gw, const struct answer_work *work, void *arg,
 
 /* Add a line; -ECANCELED: nobody wants it any more. */
 int answer_put(struct answer *a, const char *line);
+bool answer_is_wanted(const struct answer *a);
 /* Forget what was added. */
 int answer_reset(struct answer *a);
 /* It is what this file holds.  Takes `fd`. */

@@ -47,12 +47,23 @@ struct state_job {
 
 /* ---- the pool thread ---- */
 
+/* Why it should end before its time, or 0.  A check goes on without who asked
+ * for it. */
+static int
+is_over(const struct state_job *job)
+{
+	if (owners_hurry(job->owners))
+		return -ESHUTDOWN;
+	return job->name || answer_is_wanted(job->answer) ? 0 : -ECANCELED;
+}
+
 static int
 open_file(void *arg, struct cf_state_fs *fs, const struct file_handle *handle)
 {
 	struct state_job *job = arg;
+	int err = is_over(job);		/* put_row, keep_problem then end it */
 
-	return state_host_open(&job->host, fs, handle);
+	return err ? err : state_host_open(&job->host, fs, handle);
 }
 
 static int
@@ -76,10 +87,9 @@ static int
 put_line(void *arg, const char *line)
 {
 	struct state_job *job = arg;
+	int err = is_over(job);
 
-	if (owners_hurry(job->owners))
-		return -ESHUTDOWN;
-	return answer_put(job->answer, line);
+	return err || !line ? err : answer_put(job->answer, line);
 }
 
 /* Rows of files that are gone have no path; others should. */
@@ -88,7 +98,10 @@ put_row(void *arg, const char *line)
 {
 	struct state_job *job = arg;
 	const char *why = strrchr(line, ':');
+	int err = is_over(job);
 
+	if (err)
+		return err;
 	if (*line == '#' && why && strcmp(why, ": gone")) {
 		job->partly = true;
 		return -EXDEV;
@@ -181,9 +194,10 @@ static int
 keep_problem(void *arg, const char *line)
 {
 	struct state_job *job = arg;
+	int err = is_over(job);
 
-	if (owners_hurry(job->owners))
-		return -ESHUTDOWN;
+	if (err)
+		return err;
 	if (job->problems++ < PROBLEMS_MAX)
 		snprintf(job->problem[job->problems - 1],
 			 sizeof(job->problem[0]), "%s", line);

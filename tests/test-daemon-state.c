@@ -211,6 +211,21 @@ guest_works(void)
 	return guest_getattr(guest, GUEST_ROOT, 0, &a) >= 0;
 }
 
+/* What the guest sees as the owner of a row's file. */
+static long
+owner_seen(long i)
+{
+	struct fuse_entry_out e;
+	struct fuse_attr_out a;
+	char name[800];
+
+	name_of(i, name);
+	if (guest_walk(guest, name, &e) < 0 ||
+	    guest_getattr(guest, e.nodeid, 0, &a) < 0)
+		return -1;
+	return a.attr.uid;
+}
+
 /* Readers that do not read: as many as there are files for. */
 static void
 test_many_readers(void)
@@ -245,11 +260,13 @@ test_slow_reader(long rows)
 	daemon_use(&d, &before);
 	n = ask_until(&slow);
 	ok(n > rows * 600, "an export of %lld bytes", n);
+	is_int(owner_seen(7), 1007, "a guest sees what was written");
 	name_of(7, name);
 	snprintf(line, sizeof(line), "write shares/one/state \"%s\" uid=1",
 		 name);
 	is_int(daemon_ctl(&d, line, text, sizeof(text)), 0,
 	       "a row is set meanwhile");
+	is_int(owner_seen(7), 1, "and seen at once");
 	for (int i = 0; i < 200; i++)
 		good += guest_works() &&
 			!daemon_ctl(&d, "read shares/one/status", text,
@@ -349,6 +366,7 @@ int
 main(void)
 {
 	static const char *const tags[] = { "one", NULL };
+	static struct stream late;
 	struct guest_settings set = {
 		.kind = GUEST_LINUX, .vm.timeout_ms = WAIT_MS,
 	};
@@ -373,6 +391,8 @@ main(void)
 	guest_close(guest);
 	daemon_has_sessions(&d, "one", 0, WAIT_MS);
 	test_reload(rows);
+	ok(ask_until(&late) > 0, "somebody reads when the daemon stops");
 	daemon_stop(&d);
+	close(late.fd);
 	return tap_done();
 }

@@ -109,6 +109,18 @@ put_row(void *arg, const char *line)
 	return put_line(arg, line);
 }
 
+/* An error that damage is the cause of. */
+static int
+explain(struct state_job *job, int err, char why[ANSWER_WHY])
+{
+	struct cf_state_info info;
+
+	cf_state_info(job->state, &info);
+	if (err && info.damaged)
+		cf_state_damage(job->state, why);
+	return err;
+}
+
 static int
 export_by_handle(struct state_job *job)
 {
@@ -138,7 +150,6 @@ run_export(struct answer *a, void *arg, char why[ANSWER_WHY])
 	struct cf_state_info info;
 	int err = open_root(job);
 
-	(void)why;
 	job->answer = a;
 	cf_state_info(job->state, &info);
 	if (err || !info.exists || !info.rows)
@@ -149,7 +160,7 @@ run_export(struct answer *a, void *arg, char why[ANSWER_WHY])
 	if (!err && job->partly)
 		err = cf_state_export_tree(job->state, job->root_fd, put_line,
 					   job);
-	return err;
+	return explain(job, err, why);
 }
 
 static int
@@ -176,7 +187,7 @@ run_backup(struct answer *a, void *arg, char why[ANSWER_WHY])
 		snprintf(why, ANSWER_WHY, "nothing was recorded yet");
 	unlink(path);
 	free(path);
-	return err;
+	return explain(job, err, why);
 }
 
 static int

@@ -210,17 +210,29 @@ stop_gatewayd
 # ---------------------------------------------------------------- damage
 # Where a page of rows is; the file was closed well.
 LOG_ERRORS_EXPECTED=yes
-dd if=/dev/zero of="$run/state/two/state.db" bs=4096 seek=8 count=4 \
-	conv=notrunc 2>/dev/null
+damage() {
+	dd if=/dev/zero of="$run/state/$1/state.db" bs=4096 seek=8 count=4 \
+		conv=notrunc 2>/dev/null
+}
+damage two
 cp "$run/state/two/state.db" "$tmp/before"
 start_gatewayd
 status 1 "check of a damaged database" state check two
 says "says so, and how to go on" "is damaged and was left as it is" err
 check "so does the status" sh -c "'$GATEWAYCTL' -s '$run/ctl' \
-	read shares/two/status | grep -Eq '^(damaged|readonly).*recover'"
+	read shares/two/status | grep -q '^readonly because.*damaged.*recover'"
 check "and the log" grep -q "two.*damaged" "$log"
 check "the file is kept" cmp "$tmp/before" "$run/state/two/state.db"
-status 0 "another share goes on" state export three
+# Before the daemon has read those pages.
+damage three
+status 1 "check of one that is damaged while it is used" state check three
+says "says so, too" "is damaged and was left as it is" err
+check "and so does the status" sh -c "'$GATEWAYCTL' -s '$run/ctl' \
+	read shares/three/status | grep -q '^damaged .*recover'"
+status 1 "it is not exported in part" state export three
+is "but not at all" "$(cat "$tmp/out")" ""
+says "and it says why" "is damaged and was left as it is" err
+status 0 "another share goes on" state export one
 stop_gatewayd
 
 # ---------------------------------------------------------------- unprivileged

@@ -137,7 +137,7 @@ static const struct word share_words[] = {
 	{ "drain",   "[TIME]",    word_drain,   "disable; guests that stay longer than TIME are dropped" },
 	{ "drop",    "[SESSION]", word_drop,    "disconnect every guest, or the one of that number" },
 	{ "casefold", "check|rebuild", word_casefold, "compare known names with the host, or forget them" },
-	{ "state", "check|gc",    word_state,   "look for the file of everything that is recorded; with gc, forget what has none" },
+	{ "state", "check|gc",    word_state,   "look for the file of each row; with gc, forget what has none" },
 	{ "clear",   "",          word_clear,   "reset maxima and percentiles" },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -66,7 +66,7 @@ tests_test_daemon_maps_LDADD = $(whole_test_ldadd)
 tests_test_daemon_top_SOURCES = tests/test-daemon-top.c tests/tap.h
 tests_test_daemon_top_LDADD = $(whole_test_ldadd)
 tests_test_daemon_isolation_SOURCES = tests/test-daemon-isolation.c \
-	tests/tap.h
+	tests/tap.h tests/stream.h
 tests_test_daemon_isolation_LDADD = $(whole_test_ldadd)
 tests_test_throttle_SOURCES = tests/test-throttle.c gatewayd/throttle.c \
 	gatewayd/throttle.h tests/tap.h

@@ -265,6 +265,7 @@ cf_state_info(struct cf_state *s, struct cf_state_info *info)
 		.unsynced = s->written - s->synced,
 		.exists = s->exists,
 		.writable = !s->readonly && !s->still && !s->broken,
+		.damaged = s->broken,
 	};
 	pthread_mutex_lock(&s->lock);
 	for (struct cf_state_fs *fs = s->fs; fs; fs = fs->next)

@@ -89,6 +89,7 @@ struct cf_state_info {
 	uint64_t unsynced;	/* changes that a power loss would lose */
 	bool exists;		/* there is a state.db */
 	bool writable;		/* as far as is known */
+	bool damaged;		/* found while in use: cf_state_damage() */
 };
 
 /* ------------------------------------------------------------------ */
@@ -208,6 +209,9 @@ struct cf_state_host {
 	/* Its path below the root, "." for that, into a buffer of PATH_MAX
 	 * bytes; 0, or -errno if it is not below it. */
 	int (*path)(void *arg, int fd, char *path);
+	/* NULL, or: a line for each row that cf_state_check() and cf_state_gc()
+	 * do not find the file of; stop with a value other than 0. */
+	int (*tell)(void *arg, const char *line);
 	void *arg;
 };
 
@@ -244,6 +248,8 @@ int cf_state_export(struct cf_state *state, const struct cf_state_host *host,
 /*
  * The same by walking the tree below a directory that is open for reading: for
  * daemons that may not open files by handle.  As of one moment for each file.
+ * `put` is also called without a line, NULL, for each directory: to stop a walk
+ * that finds nothing.
  */
 int cf_state_export_tree(struct cf_state *state, int root_fd,
 			 cf_state_line_fn *put, void *arg);

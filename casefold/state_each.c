@@ -129,29 +129,44 @@ open_file(const struct each *e, const struct row *row, int *fd)
 	return stx.stx_ino == key->ino ? GONE : UNKNOWN;
 }
 
+static const char *const what_is[] = {
+	[PRESENT] = "not below the root",
+	[GONE] = "gone",
+	[UNKNOWN] = "cannot be opened",
+};
+
+static int
+tell_row(const struct each *e, const struct row *row, enum found found)
+{
+	char line[64];
+
+	if (!e->host || !e->host->tell)
+		return 0;
+	snprintf(line, sizeof(line), "inode %llu: %s",
+		 (unsigned long long)row->key.ino, what_is[found]);
+	return e->host->tell(e->host->arg, line);
+}
+
 static int
 check_row(const struct each *e, const struct row *row)
 {
 	struct cf_state_check *k = e->check;
+	enum found found;
 	int fd, n;
 
 	k->rows++;
-	switch (open_file(e, row, &fd)) {
-	case PRESENT:
+	found = open_file(e, row, &fd);
+	if (found == PRESENT) {
 		close(fd);
 		k->present++;
 		return 0;
-	case UNKNOWN:
-		k->unknown++;
-		return 0;
-	case GONE:
-		break;
 	}
-	k->gone++;
-	n = e->gc ? cf_state_delete(row->fs, &row->key) : 0;
+	k->unknown += found == UNKNOWN;
+	k->gone += found == GONE;
+	n = e->gc && found == GONE ? cf_state_delete(row->fs, &row->key) : 0;
 	if (n > 0)
 		k->deleted++;
-	return n < 0 ? n : 0;
+	return n < 0 ? n : tell_row(e, row, found);
 }
 
 static int
@@ -213,11 +228,6 @@ cf_state_gc(struct cf_state *s, const struct cf_state_host *host,
 static int
 export_row(const struct each *e, const struct row *row)
 {
-	static const char *const why[] = {
-		[PRESENT] = "not below the root",
-		[GONE] = "gone",
-		[UNKNOWN] = "cannot be opened",
-	};
 	char line[CF_STATE_LINE], path[PATH_MAX];
 	enum found found;
 	int fd, err = -ENOENT;
@@ -231,7 +241,7 @@ export_row(const struct each *e, const struct row *row)
 		cf_state_print(path, &row->row, line, sizeof(line));
 	else
 		snprintf(line, sizeof(line), "# inode %llu: %s",
-			 (unsigned long long)row->key.ino, why[found]);
+			 (unsigned long long)row->key.ino, what_is[found]);
 	return e->put(e->arg, line);
 }
 

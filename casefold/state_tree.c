@@ -137,6 +137,8 @@ walk_dir(struct walk *w, struct cf_state_fs *fs, int fd,
 	if (!err && (!up || !same_dev(&stx, up)))
 		err = cf_state_fs(w->state, fd, &fs);
 	if (!err)
+		err = w->put(w->arg, NULL);
+	if (!err)
 		err = print_file(w, fs, fd);
 	while (!err && (e = readdir(d))) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))

@@ -6,7 +6,7 @@ gatewayd_gatewayctl_SOURCES = \
 	gatewayd/ctlstatus.c gatewayd/ctltop.h gatewayd/ctltop.c gatewayd/ctltable.c \
 	gatewayd/ctlkeys.c \
 	gatewayd/ctlguest.c \
-	gatewayd/ctlmount.c \
+	gatewayd/ctlmount.c gatewayd/ctlstate.c \
 	gatewayd/ctlclient.c gatewayd/ctlclient.h \
 	gatewayd/mount.c gatewayd/mount.h \
 	gatewayd/mountopt.c gatewayd/mountopt.h \

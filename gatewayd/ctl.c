@@ -6,34 +6,80 @@
  *
  * A client that sends and closes its writing side gets everything it asked
  * for.  A client that does not read holds up nobody: its requests wait.
- * ctlwatch.c has the streams.
+ * ctlwatch.c has the streams, ctlsocket.c who connects.
  */
 #include <errno.h>
-#include <event2/bufferevent.h>
-#include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "gatewayd/answer.h"
 #include "gatewayd/ctlpriv.h"
-#include "gatewayd/gw.h"
 #include "gatewayd/tree.h"
 
-#define LINE_MAX_BYTES (64 << 10)
-#define CLIENTS_MAX 512
-#define IDLE_S 300
 #define WHY_MAX (60 << 10)	/* every message about a configuration */
+
+/* ---- the log of writes ---- */
+
+static void
+log_write(struct client *c, const char *path, const char *text, const char *how)
+{
+	log_info("control: write %s %.200s: %.*s uid=%u pid=%d", path, text,
+		 (int)strcspn(how, "\n"), how, c->peer.uid, (int)c->peer.pid);
+}
+
+/* The lines of it that were not logged one by one. */
+static void
+end_run(struct client *c)
+{
+	struct ctl_run *r = &c->run;
+
+	if (r->done + r->refused)
+		log_info("control: write %s: and %lu more lines, %lu of them "
+			 "refused uid=%u pid=%d", r->path, r->done + r->refused,
+			 r->refused, c->peer.uid, (int)c->peer.pid);
+	free(r->path);
+	memset(r, 0, sizeof(*r));
+}
+
+/* The first of a run is logged as any other, the others are counted. */
+static void
+log_small(struct client *c, const char *path, const char *text, const char *how)
+{
+	if (c->run.path && !strcmp(c->run.path, path)) {
+		c->run.refused += how != NULL;
+		c->run.done += how == NULL;
+		return;
+	}
+	end_run(c);
+	log_write(c, path, text, how ? how : "done");
+	c->run.path = strdup(path);
+}
+
+static void
+end_answer(struct client *c)
+{
+	if (c->answer)
+		answer_drop(c->answer);
+	free(c->asked);
+	free(c->text);
+	c->answer = NULL;
+	c->asked = c->text = NULL;
+	c->answering = false;
+}
 
 void
 ctl_client_free(struct client *c)
 {
 	ctl_watch_end(c);
+	if (c->asked)
+		log_write(c, c->asked, c->text, "the client has left");
+	end_answer(c);
+	end_run(c);
 	TAILQ_REMOVE(&c->ctl->clients, c, link);
 	c->ctl->nclients--;
 	bufferevent_free(c->bev);
 	free(c->path);
-	free(c->text);
 	free(c);
 }
 
@@ -66,6 +112,53 @@ reply_ok(struct client *c, struct evbuffer *body)
 	evbuffer_add_buffer(out, body);
 }
 
+static void serve_lines(struct client *c);
+
+/* It has come: "ok N", or an error. */
+static void
+begin_answer(struct client *c)
+{
+	const char *why;
+	uint64_t len;
+	int err = answer_result(c->answer, &len, &why);
+
+	if (c->asked && answer_is_small(c->answer))
+		log_small(c, c->asked, c->text, err ? why : NULL);
+	else if (c->asked)
+		log_write(c, c->asked, c->text, err ? why : "done");
+	free(c->asked);
+	c->asked = NULL;
+	if (err)
+		reply_error(c, err, why);
+	else
+		evbuffer_add_printf(bufferevent_get_output(c->bev),
+				    "ok %llu\n", (unsigned long long)len);
+	c->answering = true;
+	if (err || !answer_fetch(c->answer)) {
+		end_answer(c);
+		serve_lines(c);
+	}
+}
+
+/* There is a result, or a piece of it. */
+static void
+on_answer(void *arg)
+{
+	struct client *c = arg;
+
+	if (!c->answering)
+		begin_answer(c);
+	else if (answer_take(c->answer, bufferevent_get_output(c->bev)))
+		ctl_client_free(c);	/* "ok N" was promised */
+}
+
+static void
+wait_answer(struct client *c, struct answer *answer)
+{
+	c->answer = answer;
+	answer_watch(answer, on_answer, c);
+}
+
 /* ---- the four verbs ---- */
 
 static int
@@ -87,10 +180,13 @@ static int
 do_read(struct client *c, struct request *r, char *why, size_t size)
 {
 	struct evbuffer *body = evbuffer_new();
-	int err = body ? tree_read(c->ctl->gw, r->path, body, why, size) :
-			 -ENOMEM;
+	struct answer *later = NULL;
+	int err = body ? tree_read(c->ctl->gw, r->path, body, &later, why,
+				   size) : -ENOMEM;
 
-	if (!err)
+	if (later)
+		wait_answer(c, later);
+	else if (!err)
 		reply_ok(c, body);
 	if (body)
 		evbuffer_free(body);
@@ -114,6 +210,7 @@ put_off(struct client *c, const struct request *r)
 static int
 do_write(struct client *c, struct request *r, char *why, size_t size)
 {
+	struct answer *later = NULL;
 	struct evbuffer *body;
 	int err;
 
@@ -125,15 +222,19 @@ do_write(struct client *c, struct request *r, char *why, size_t size)
 	body = evbuffer_new();
 	if (!body)
 		return -ENOMEM;
-	err = tree_write(c->ctl->gw, r->path, r->text, body, why, size);
+	err = tree_write(c->ctl->gw, r->path, r->text, body, &later, why, size);
 	if (err == -EINPROGRESS) {
 		evbuffer_free(body);
 		return put_off(c, r);
 	}
-	log_info("control: write %s %.200s: %.*s uid=%u pid=%d", r->path,
-		 r->text, err ? (int)strcspn(why, "\n") : 4,
-		 err ? why : "done", c->peer.uid, (int)c->peer.pid);
-	if (!err)
+	if (later) {
+		wait_answer(c, later);
+		c->asked = strdup(r->path);
+		c->text = strndup(r->text, 200);
+	} else {
+		log_write(c, r->path, r->text, err ? why : "done");
+	}
+	if (!err && !later)
 		reply_ok(c, body);
 	evbuffer_free(body);
 	return err;
@@ -215,7 +316,7 @@ next_line(struct client *c, size_t *n)
 	return line;
 }
 
-/* Answer what is complete, as long as the client reads. */
+/* Answer what is complete, as long as the client reads; one after the other. */
 static void
 serve_lines(struct client *c)
 {
@@ -223,7 +324,7 @@ serve_lines(struct client *c)
 	struct evbuffer *out = bufferevent_get_output(c->bev);
 	size_t n;
 
-	while (!c->watch && !c->path &&
+	while (!c->watch && !c->path && !c->answer &&
 	       evbuffer_get_length(out) < OUTPUT_HIGH) {
 		char *line = next_line(c, &n);
 
@@ -239,9 +340,10 @@ serve_lines(struct client *c)
 		c->skipping = false;
 		free(line);
 	}
-	if ((evbuffer_get_length(out) >= OUTPUT_HIGH || c->path) && !c->watch)
+	if (c->path || c->answer ||
+	    (evbuffer_get_length(out) >= OUTPUT_HIGH && !c->watch))
 		return;
-	if (evbuffer_get_length(in) >= LINE_MAX_BYTES)
+	if (evbuffer_get_length(in) >= CTL_LINE_MAX)
 		c->skipping = true;
 	if (c->skipping || c->watch)
 		evbuffer_drain(in, evbuffer_get_length(in));
@@ -254,34 +356,36 @@ serve_lines(struct client *c)
 static void
 finish_if_done(struct client *c)
 {
-	if (c->eof && !c->watch && !c->path &&
+	if (c->eof && !c->watch && !c->path && !c->answer &&
 	    evbuffer_get_length(bufferevent_get_output(c->bev)) == 0 &&
 	    evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
 		ctl_client_free(c);
 }
 
-static void
-on_read(struct bufferevent *bev, void *arg)
+void
+ctl_on_read(struct bufferevent *bev, void *arg)
 {
 	(void)bev;
 	serve_lines(arg);
 }
 
 /* The output has drained. */
-static void
-on_write(struct bufferevent *bev, void *arg)
+void
+ctl_on_write(struct bufferevent *bev, void *arg)
 {
 	struct client *c = arg;
 
 	(void)bev;
 	if (c->watch && tree_watch_is_ring(c->watch))
 		ctl_watch_tick(c);
+	if (c->answering && !answer_fetch(c->answer))
+		end_answer(c);
 	serve_lines(c);
 	finish_if_done(c);
 }
 
-static void
-on_event(struct bufferevent *bev, short what, void *arg)
+void
+ctl_on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct client *c = arg;
 
@@ -293,6 +397,11 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	/* Half-closed, perhaps: what was asked for is still answered. */
 	c->eof = true;
 	bufferevent_disable(c->bev, EV_READ);
+	if (c->answer && ctl_has_left(c)) {
+		ctl_client_free(c);
+		return;
+	}
+	ctl_set_ticking(c, true);
 	serve_lines(c);
 	finish_if_done(c);
 }
@@ -330,165 +439,4 @@ ctl_go_on(struct ctl *ctl)
 	TAILQ_FOREACH(c, &ctl->clients, link)
 		waits |= c->path != NULL;
 	return waits;
-}
-
-/* ---- clients ---- */
-
-static bool
-in_group(int fd, const struct ucred *peer, gid_t gid)
-{
-	gid_t groups[256];
-	socklen_t len = sizeof(groups);
-
-	if (peer->gid == gid)
-		return true;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len))
-		return false;
-	for (size_t i = 0; i < len / sizeof(groups[0]); i++)
-		if (groups[i] == gid)
-			return true;
-	return false;
-}
-
-static bool
-may_write(struct gw *gw, int fd, const struct ucred *peer)
-{
-	if (peer->uid == 0 || peer->uid == geteuid())
-		return true;
-	return gw->conf->gateway.admin_gid != (gid_t)-1 &&
-	       in_group(fd, peer, gw->conf->gateway.admin_gid);
-}
-
-static int
-client_new(struct ctl *ctl, int fd)
-{
-	struct timeval idle = { .tv_sec = IDLE_S };
-	struct client *c = calloc(1, sizeof(*c));
-	socklen_t len = sizeof(c->peer);
-
-	if (!c)
-		return -ENOMEM;
-	c->ctl = ctl;
-	c->bev = bufferevent_socket_new(ctl->gw->base, fd,
-					BEV_OPT_CLOSE_ON_FREE);
-	if (!c->bev) {
-		free(c);
-		return -ENOMEM;
-	}
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c->peer, &len) == 0)
-		c->writer = may_write(ctl->gw, fd, &c->peer);
-	TAILQ_INSERT_TAIL(&ctl->clients, c, link);
-	ctl->nclients++;
-	bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
-	bufferevent_setwatermark(c->bev, EV_READ, 0, LINE_MAX_BYTES);
-	bufferevent_set_timeouts(c->bev, NULL, &idle);
-	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
-	return 0;
-}
-
-static void
-on_resume(evutil_socket_t fd, short what, void *arg)
-{
-	struct ctl *ctl = arg;
-
-	(void)fd;
-	(void)what;
-	event_add(ctl->accept, NULL);
-}
-
-static void
-on_accept(evutil_socket_t lfd, short what, void *arg)
-{
-	struct timeval second = { .tv_sec = 1 };
-	struct ctl *ctl = arg;
-	int fd;
-
-	(void)what;
-	if (ctl->nclients >= CLIENTS_MAX)
-		fd = -1, errno = EMFILE;
-	else
-		fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd >= 0 && client_new(ctl, fd)) {
-		close(fd);
-	} else if (fd < 0 && errno != EAGAIN && errno != EINTR &&
-		   errno != ECONNABORTED) {
-		event_del(ctl->accept);
-		evtimer_add(ctl->resume, &second);
-	}
-}
-
-static int
-bind_socket(struct gw *gw, struct gw_socket *sock, char *why, size_t size)
-{
-	const struct conf_gateway *conf = &gw->conf->gateway;
-	int err;
-
-	if (activate_socket(gw, NULL, sock, &err))
-		return err;
-	return listen_unix(conf->control_socket, NULL, conf->control_group,
-			   conf->control_mode, false, sock, why, size);
-}
-
-int
-ctl_new(struct gw *gw, struct ctl **out, char *why, size_t size)
-{
-	struct ctl *ctl = calloc(1, sizeof(*ctl));
-	int err;
-
-	if (!ctl)
-		return -ENOMEM;
-	ctl->gw = gw;
-	TAILQ_INIT(&ctl->clients);
-	err = bind_socket(gw, &ctl->sock, why, size);
-	if (err) {
-		free(ctl);
-		return err;
-	}
-	ctl->accept = event_new(gw->base, ctl->sock.fd, EV_READ | EV_PERSIST,
-				on_accept, ctl);
-	ctl->resume = evtimer_new(gw->base, on_resume, ctl);
-	if (!ctl->accept || !ctl->resume || ctl_watch_init(ctl)) {
-		ctl_free(ctl);
-		return -ENOMEM;
-	}
-	event_add(ctl->accept, NULL);
-	*out = ctl;
-	return 0;
-}
-
-int
-ctl_apply(struct ctl *ctl)
-{
-	const struct conf_gateway *conf = &ctl->gw->conf->gateway;
-
-	if (ctl->sock.inherited)
-		return 0;
-	return listen_own(ctl->sock.path, NULL, conf->control_group,
-			  conf->control_mode);
-}
-
-void
-ctl_free(struct ctl *ctl)
-{
-	if (!ctl)
-		return;
-	/* The loop has ended: what is answered already goes out now. */
-	while (!TAILQ_EMPTY(&ctl->clients)) {
-		struct client *c = TAILQ_FIRST(&ctl->clients);
-		struct evbuffer *output = bufferevent_get_output(c->bev);
-
-		evbuffer_unfreeze(output, 1);
-		evbuffer_write(output, bufferevent_getfd(c->bev));
-		ctl_client_free(c);
-	}
-	if (ctl->accept)
-		event_free(ctl->accept);
-	if (ctl->resume)
-		event_free(ctl->resume);
-	if (ctl->tick)
-		event_free(ctl->tick);
-	if (ctl->ring_tick)
-		event_free(ctl->ring_tick);
-	listen_close(&ctl->sock);
-	free(ctl);
 }

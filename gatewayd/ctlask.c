@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { WHOLE_MAX = 1 << 20 };	/* longer replies are printed as they come */
 
 int
 client_failed(const struct ctl *ctl, int err)
@@ -60,16 +63,19 @@ reply_refused(const struct gw_reply *r)
 	return FAILED;
 }
 
-int
-ask(struct ctl *ctl, const char *verb, const char *path, const char *text,
-    struct gw_reply *r)
+/* Without the bytes of the reply. */
+static int
+ask_head(struct ctl *ctl, const char *verb, const char *path, const char *text,
+	 struct gw_reply *r)
 {
 	int err = 0;
 
 	if (ctl->client.fd < 0)
 		err = gw_client_init(&ctl->client, ctl->path);
 	if (!err)
-		err = gw_client_ask(&ctl->client, verb, path, text, r);
+		err = gw_client_send(&ctl->client, verb, path, text);
+	if (!err)
+		err = gw_client_head(&ctl->client, r);
 	if (err) {
 		gw_client_fini(&ctl->client);
 		return client_failed(ctl, err);
@@ -83,41 +89,97 @@ ask(struct ctl *ctl, const char *verb, const char *path, const char *text,
 }
 
 static int
-print_bytes(const char *buf, size_t len)
+take_body(struct ctl *ctl, struct gw_reply *r)
 {
-	if (fwrite(buf, 1, len, stdout) != len || fflush(stdout)) {
-		fprintf(stderr, "gatewayctl: standard output: %s\n",
-			strerror(errno));
-		return FAILED;
+	int err = gw_client_body(&ctl->client, r);
+
+	if (!err)
+		return DONE;
+	gw_client_fini(&ctl->client);
+	return client_failed(ctl, err);
+}
+
+int
+ask(struct ctl *ctl, const char *verb, const char *path, const char *text,
+    struct gw_reply *r)
+{
+	int status = ask_head(ctl, verb, path, text, r);
+
+	return status != DONE || r->stream ? status : take_body(ctl, r);
+}
+
+/* Where it is printed. */
+struct to {
+	int fd;
+	const char *name;
+};
+
+static int
+print_bytes(const struct to *to, const char *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = write(to->fd, buf, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			fprintf(stderr, "gatewayctl: %s: %s\n", to->name,
+				strerror(errno));
+			return FAILED;
+		}
+		buf += n;
+		len -= (size_t)n;
 	}
 	return DONE;
 }
 
-/* Print lines until the other side ends the stream. */
+/* Print `len` bytes, or what comes until the other side ends the stream. */
 static int
-print_stream(struct ctl *ctl)
+print_more(struct ctl *ctl, const struct to *to, bool stream, size_t len)
 {
-	char buf[4096];
-	int n;
+	char buf[16384];
+	int n = 1;
 
-	while ((n = gw_client_more(&ctl->client, buf, sizeof(buf))) > 0)
-		if (print_bytes(buf, (size_t)n) != DONE)
+	while (stream || len) {
+		n = gw_client_more(&ctl->client, buf,
+				   stream || len > sizeof(buf) ? sizeof(buf) :
+								 len);
+		if (n <= 0)
+			break;
+		if (print_bytes(to, buf, (size_t)n) != DONE)
 			return FAILED;
+		len -= stream ? 0 : (size_t)n;
+	}
+	if (n == 0 && !stream)
+		n = -ENOTCONN;
 	return n < 0 ? client_failed(ctl, n) : DONE;
+}
+
+int
+ask_and_write(struct ctl *ctl, const char *verb, const char *path,
+	      const char *text, int fd, const char *name)
+{
+	struct to to = { fd, name };
+	struct gw_reply r;
+	int status = ask_head(ctl, verb, path, text, &r);
+
+	if (status != DONE)
+		return status;
+	if (r.stream || r.len > WHOLE_MAX)
+		return print_more(ctl, &to, r.stream, r.len);
+	status = take_body(ctl, &r);
+	if (status == DONE)
+		status = print_bytes(&to, r.text, r.len);
+	gw_reply_fini(&r);
+	return status;
 }
 
 int
 ask_and_print(struct ctl *ctl, const char *verb, const char *path,
 	      const char *text)
 {
-	struct gw_reply r;
-	int status = ask(ctl, verb, path, text, &r);
-
-	if (status != DONE)
-		return status;
-	status = r.stream ? print_stream(ctl) : print_bytes(r.text, r.len);
-	gw_reply_fini(&r);
-	return status;
+	return ask_and_write(ctl, verb, path, text, STDOUT_FILENO,
+			     "standard output");
 }
 
 int

@@ -9,6 +9,7 @@
 #include "gatewayd/ctlclient.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 #define LINE_LEN (128 << 10)		/* longest reply line we take */
-#define BODY_MAX ((size_t)256 << 20)	/* a reply beyond this is no reply */
+#define BODY_MAX ((size_t)256 << 20)	/* more than this is not kept in memory */
 
 int
 gw_client_path(char *path, size_t size)
@@ -90,9 +91,9 @@ fits_line(const char *path, const char *text)
 	return !text || !strpbrk(text, "\r\n");
 }
 
-static int
-send_request(struct gw_client *c, const char *verb, const char *path,
-	     const char *text)
+int
+gw_client_send(struct gw_client *c, const char *verb, const char *path,
+	       const char *text)
 {
 	char *line;
 	int n, err;
@@ -233,23 +234,19 @@ parse_count(const char *word, size_t *count)
 		return -EPROTO;
 	errno = 0;
 	n = strtoull(word, &end, 10);
-	if (errno || *end || n > BODY_MAX)
+	if (errno || *end || n > SIZE_MAX / 2)
 		return -EPROTO;
 	*count = (size_t)n;
 	return 0;
 }
 
 int
-gw_client_ask(struct gw_client *c, const char *verb, const char *path,
-	      const char *text, struct gw_reply *r)
+gw_client_head(struct gw_client *c, struct gw_reply *r)
 {
 	char line[LINE_LEN];
 	int err;
 
 	memset(r, 0, sizeof(*r));
-	err = send_request(c, verb, path, text);
-	if (err)
-		return err;
 	err = recv_line(c, line, sizeof(line));
 	if (err)
 		return err;
@@ -261,8 +258,32 @@ gw_client_ask(struct gw_client *c, const char *verb, const char *path,
 	}
 	if (strncmp(line, "ok ", 3))
 		return -EPROTO;
-	err = parse_count(line + 3, &r->len);
-	return err ? err : recv_body(c, r->len, &r->text);
+	return parse_count(line + 3, &r->len);
+}
+
+int
+gw_client_body(struct gw_client *c, struct gw_reply *r)
+{
+	if (r->len > BODY_MAX)
+		return -EPROTO;
+	return recv_body(c, r->len, &r->text);
+}
+
+int
+gw_client_recv(struct gw_client *c, struct gw_reply *r)
+{
+	int err = gw_client_head(c, r);
+
+	return err || r->refused || r->stream ? err : gw_client_body(c, r);
+}
+
+int
+gw_client_ask(struct gw_client *c, const char *verb, const char *path,
+	      const char *text, struct gw_reply *r)
+{
+	int err = gw_client_send(c, verb, path, text);
+
+	return err ? err : gw_client_recv(c, r);
 }
 
 void

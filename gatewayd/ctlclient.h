@@ -43,7 +43,18 @@ int gw_client_ask(struct gw_client *c, const char *verb, const char *path,
 		  const char *text, struct gw_reply *r);
 void gw_reply_fini(struct gw_reply *r);
 
-/* More of a stream: bytes read into `buf`, 0 at its end, or -errno. */
+/* The two halves of it: several requests may be sent before the first reply
+ * is read. */
+int gw_client_send(struct gw_client *c, const char *verb, const char *path,
+		   const char *text);
+int gw_client_recv(struct gw_client *c, struct gw_reply *r);
+/* The reply without its bytes: `len` of them are read with gw_client_more(),
+ * or all at once with gw_client_body(). */
+int gw_client_head(struct gw_client *c, struct gw_reply *r);
+int gw_client_body(struct gw_client *c, struct gw_reply *r);
+
+/* More of a stream, or of a long reply: bytes read into `buf`, 0 at its end,
+ * or -errno. */
 int gw_client_more(struct gw_client *c, char *buf, size_t size);
 
 /*

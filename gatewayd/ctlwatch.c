@@ -53,9 +53,22 @@ ctl_watch_tick(struct client *c)
 	evbuffer_free(lines);
 }
 
-/* One that had half-closed may have left altogether: nothing else tells. */
-static bool
-has_left(const struct client *c)
+void
+ctl_set_ticking(struct client *c, bool on)
+{
+	struct timeval second = { .tv_sec = 1 };
+
+	if (c->ticking == on)
+		return;
+	c->ticking = on;
+	if (on && c->ctl->nticking++ == 0)
+		evtimer_add(c->ctl->tick, &second);
+	if (!on && --c->ctl->nticking == 0)
+		evtimer_del(c->ctl->tick);
+}
+
+bool
+ctl_has_left(const struct client *c)
 {
 	struct pollfd fd = { .fd = bufferevent_getfd(c->bev) };
 
@@ -74,12 +87,12 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (c = TAILQ_FIRST(&ctl->clients); c; c = next) {
 		next = TAILQ_NEXT(c, link);
-		if (c->watch && has_left(c))
+		if ((c->watch || c->answer) && ctl_has_left(c))
 			ctl_client_free(c);
 		else if (c->watch)
 			ctl_watch_tick(c);
 	}
-	if (ctl->nwatches)
+	if (ctl->nticking)
 		evtimer_add(ctl->tick, &second);
 }
 
@@ -101,14 +114,12 @@ on_ring_tick(evutil_socket_t fd, short what, void *arg)
 int
 ctl_watch(struct client *c, struct request *r, char *why, size_t size)
 {
-	struct timeval second = { .tv_sec = 1 };
 	struct timeval soon = { .tv_usec = RING_TICK_US };
 	int err = tree_watch_new(c->ctl->gw, r->path, &c->watch, why, size);
 
 	if (err)
 		return err;
-	if (c->ctl->nwatches++ == 0)
-		evtimer_add(c->ctl->tick, &second);
+	ctl_set_ticking(c, true);
 	if (tree_watch_is_ring(c->watch) && c->ctl->nrings++ == 0)
 		evtimer_add(c->ctl->ring_tick, &soon);
 	evbuffer_add_printf(bufferevent_get_output(c->bev), "ok stream\n");
@@ -127,11 +138,10 @@ ctl_watch_init(struct ctl *ctl)
 void
 ctl_watch_end(struct client *c)
 {
+	ctl_set_ticking(c, false);
 	if (!c->watch)
 		return;
 	if (tree_watch_is_ring(c->watch) && --c->ctl->nrings == 0)
 		evtimer_del(c->ctl->ring_tick);
-	if (--c->ctl->nwatches == 0)
-		evtimer_del(c->ctl->tick);
 	tree_watch_free(c->watch);
 }

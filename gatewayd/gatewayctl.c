@@ -39,6 +39,7 @@ static const struct verb verbs[] = {
 	{ "libvirt-xml", 1, -1, verb_libvirt_xml, "TAG...",        "print what a libvirt domain needs" },
 	{ "qemu-args",   1, -1, verb_qemu_args,   "[--mem SIZE] TAG...", "print options of QEMU" },
 	{ "guest-cmds",  1, -1, verb_guest_cmds,  "[--windows] TAG...",  "print what to run in the guest" },
+	{ "state",       2,  3, verb_state,       "WORD TAG [FILE]", "what is recorded: export, import, check, gc, backup" },
 	{ "mount",       1, -1, verb_mount,       "TAG DIR",       "mount a share here; \"mount -h\" tells more" },
 };
 /* clang-format on */

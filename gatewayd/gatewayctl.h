@@ -38,6 +38,9 @@ int ask(struct ctl *ctl, const char *verb, const char *path, const char *text,
 	struct gw_reply *r);
 int ask_and_print(struct ctl *ctl, const char *verb, const char *path,
 		  const char *text);
+/* The same into a file that is called `name`. */
+int ask_and_write(struct ctl *ctl, const char *verb, const char *path,
+		  const char *text, int fd, const char *name);
 /* The file of a share, by its name in paths. */
 int read_file(struct ctl *ctl, const char *share, const char *file,
 	      struct gw_reply *r);
@@ -60,6 +63,7 @@ VERB(libvirt_xml);	/* ctlguest.c */
 VERB(qemu_args);
 VERB(guest_cmds);
 VERB(mount);		/* ctlmount.c */
+VERB(state);		/* ctlstate.c */
 
 /* ctlmount.c.  Were we started by mount(8), as mount.fuse.gatewayd? */
 bool is_mount_helper(const char *argv0);

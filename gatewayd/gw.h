@@ -96,6 +96,8 @@ struct gw {
 		bool failed;		/* the last one */
 	} reloads;
 
+	unsigned nfiles;		/* answers in files (answer.c) */
+	unsigned nlong;			/* long tasks (stateops.c) */
 	atomic_int pollers;		/* threads that poll just now */
 	atomic_int poll_max;		/* how many may */
 	unsigned nthreads;		/* queue threads running */
@@ -523,8 +525,16 @@ int owners_new(struct share *share);	/* if it does; fs is open */
 void owners_discard(struct share *share);
 /* False: its end has begun; gw_check_stopped() is called when it is done. */
 bool owners_close(struct share *share);
-/* The store of its tag, with a reference for the caller, or NULL. */
-struct cf_state *owners_state(struct share *share);
+/*
+ * Use the store of its tag until owners_release(), which may come after the
+ * share has ended; -errno and a sentence if there is none.  With `alone`,
+ * -EBUSY while somebody else does so alone.
+ */
+int owners_use(struct share *share, bool alone, struct owners **owners,
+	       struct cf_state **state, char *why, size_t size);
+void owners_release(struct owners *o, bool alone);
+/* Any thread, while it uses it: it is time to end. */
+bool owners_hurry(struct owners *o);
 void owners_stats(struct share *share, struct cf_state_stats *stats);
 void owners_info(struct share *share, struct cf_state_info *info);
 /* For status: "owners ..." lines. */

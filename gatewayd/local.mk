@@ -5,11 +5,13 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c gatewayd/share.c gatewayd/reload.c \
 	gatewayd/listen.c gatewayd/activate.c gatewayd/aside.c \
 	gatewayd/opening.c gatewayd/session.c gatewayd/queue.c \
 	gatewayd/worker.c gatewayd/pool.c gatewayd/fold.c gatewayd/ctlpriv.h \
-	gatewayd/owners.c gatewayd/ctl.c gatewayd/ctlwatch.c gatewayd/tree.h \
-	gatewayd/tree.c gatewayd/watch.c gatewayd/words.c gatewayd/view.h \
-	gatewayd/view.c gatewayd/clients.c gatewayd/metrics.c \
-	gatewayd/json.h gatewayd/json.c gatewayd/clock.h gatewayd/clock.c \
-	gatewayd/hist.h gatewayd/hist.c gatewayd/opstats.h \
+	gatewayd/owners.c gatewayd/ctl.c gatewayd/ctlwatch.c \
+	gatewayd/ctlsocket.c gatewayd/answer.h gatewayd/answer.c \
+	gatewayd/stateops.c gatewayd/statehost.h gatewayd/statehost.c \
+	gatewayd/tree.h gatewayd/tree.c gatewayd/watch.c gatewayd/words.c \
+	gatewayd/view.h gatewayd/view.c gatewayd/clients.c \
+	gatewayd/metrics.c gatewayd/json.h gatewayd/json.c gatewayd/clock.h \
+	gatewayd/clock.c gatewayd/hist.h gatewayd/hist.c gatewayd/opstats.h \
 	gatewayd/opstats.c gatewayd/lines.h gatewayd/lines.c gatewayd/tag.c \
 	gatewayd/throttle.h gatewayd/throttle.c gatewayd/trace.c \
 	gatewayd/peer.c gatewayd/inflight.c gatewayd/hung.c gatewayd/stats.c \
@@ -73,7 +75,8 @@ daemon_scripts = tests/test-daemon-args.sh tests/test-daemon-control.sh \
 	tests/test-daemon-service.sh tests/test-daemon-reload.sh \
 	tests/test-daemon-activate.sh tests/test-daemon-caps.sh \
 	tests/test-daemon-advice.sh tests/test-daemon-owners.sh \
-	tests/test-daemon-unit.sh tests/test-daemon-verbs.sh
+	tests/test-daemon-rows.sh tests/test-daemon-unit.sh \
+	tests/test-daemon-verbs.sh
 TESTS += $(daemon_scripts)
 EXTRA_DIST += $(daemon_scripts)
 check_PROGRAMS += tests/launch

@@ -27,6 +27,9 @@ struct owners {
 	struct cf_state *state;	/* NULL: `why` it cannot be used */
 	char name[CONF_TAG_MAX + 1];
 	unsigned users;		/* shares */
+	unsigned jobs;		/* owners_use() */
+	bool alone;		/* one of them is */
+	atomic_bool hurry;	/* no share is left: they shall end */
 	struct gw_msg work;	/* any thread: there is something to do */
 	struct gw_msg done;	/* pool thread: the task has ended */
 	struct event *timer;	/* more work by then */
@@ -259,11 +262,22 @@ owners_new(struct share *share)
 	if (!o)
 		return -ENOMEM;
 	o->users++;
+	atomic_store(&o->hurry, false);
 	share->records = true;
 	if (o->state)
 		return fs_share_record(share->fs, o->state);
 	fs_share_forbid(share->fs);
 	return 0;
+}
+
+/* The last share has gone, and nobody exports or checks any more. */
+static void
+close_if_unused(struct owners *o)
+{
+	if (o->users || o->jobs || o->closing)
+		return;
+	o->closing = true;
+	want(o, CLOSE);
 }
 
 /* True: nothing has to be waited for. */
@@ -280,8 +294,8 @@ leave(struct share *share)
 		drop(o, share->tag);
 		return true;
 	}
-	o->closing = true;
-	want(o, CLOSE);
+	atomic_store(&o->hurry, true);
+	close_if_unused(o);
 	return false;
 }
 
@@ -293,7 +307,7 @@ owners_close(struct share *share)
 	if (share->records)
 		return leave(share);
 	/* A tag that goes takes it along. */
-	return !o || !o->closing || share->tag->refs > 1;
+	return !o || o->users || share->tag->refs > 1;
 }
 
 /* A share that was never served: if nobody else uses the store, it has
@@ -305,7 +319,7 @@ owners_discard(struct share *share)
 
 	if (!share->records)
 		return;
-	if (o->users > 1 || !o->state || o->running) {
+	if (o->users > 1 || !o->state || o->running || o->jobs) {
 		leave(share);
 		return;
 	}
@@ -316,12 +330,46 @@ owners_discard(struct share *share)
 
 /* ---- for others ---- */
 
-struct cf_state *
-owners_state(struct share *share)
+int
+owners_use(struct share *share, bool alone, struct owners **owners,
+	   struct cf_state **state, char *why, size_t size)
 {
 	struct owners *o = share->tag->owners;
 
-	return o && o->state && !o->closing ? cf_state_get(o->state) : NULL;
+	if (!share->records || !o || o->closing) {
+		snprintf(why, size, "nothing is recorded of this share in "
+			 "state_dir (see owners and state_store)");
+		return -EOPNOTSUPP;
+	}
+	if (!o->state) {
+		snprintf(why, size, "%s", o->why);
+		return -EIO;
+	}
+	if (alone && o->alone) {
+		snprintf(why, size, "busy: an export, check, gc or backup of "
+			 "this share is under way");
+		return -EBUSY;
+	}
+	o->alone |= alone;
+	o->jobs++;
+	*owners = o;
+	*state = o->state;
+	return 0;
+}
+
+void
+owners_release(struct owners *o, bool alone)
+{
+	o->jobs--;
+	if (alone)
+		o->alone = false;
+	close_if_unused(o);
+}
+
+bool
+owners_hurry(struct owners *o)
+{
+	return atomic_load(&o->hurry);
 }
 
 void
@@ -344,6 +392,20 @@ owners_info(struct share *share, struct cf_state_info *info)
 		cf_state_info(o->state, info);
 }
 
+/* Found while it was in use. */
+static void
+show_damage(struct owners *o, struct evbuffer *out)
+{
+	struct cf_state_info info;
+	char why[CF_STATE_WHY];
+
+	cf_state_info(o->state, &info);
+	if (!info.damaged)
+		return;
+	cf_state_damage(o->state, why);
+	evbuffer_add_printf(out, "damaged %s\n", why);
+}
+
 void
 owners_show(struct share *share, struct evbuffer *out)
 {
@@ -357,4 +419,6 @@ owners_show(struct share *share, struct evbuffer *out)
 	evbuffer_add_printf(out, "owners %s\n", where);
 	if (share->records && !o->state)
 		evbuffer_add_printf(out, "readonly because %s\n", o->why);
+	else if (share->records)
+		show_damage(o, out);
 }

@@ -14,11 +14,15 @@
 struct at {
 	struct gw *gw;
 	struct share *share;
+	struct answer **later;	/* to be set when the answer takes a while */
 };
 
 struct node {
 	const char *path;
 	int (*read)(struct at *at, struct evbuffer *out);
+	/* The same for what a pool thread makes. */
+	int (*export)(struct share *share, struct answer **later, char *why,
+		      size_t size);
 	int (*write)(struct at *at, const char *text, struct evbuffer *out,
 		     char *why, size_t size);
 	bool ring;		/* watched line by line */
@@ -145,7 +149,15 @@ static int
 write_ctl(struct at *at, const char *text, struct evbuffer *out, char *why,
 	  size_t size)
 {
-	return words_run(at->gw, at->share, text, out, why, size);
+	return words_run(at->gw, at->share, text, out, at->later, why, size);
+}
+
+static int
+write_state(struct at *at, const char *text, struct evbuffer *out, char *why,
+	    size_t size)
+{
+	(void)out;
+	return state_import(at->share, text, at->later, why, size);
 }
 
 static int
@@ -157,24 +169,26 @@ read_share_casefold(struct at *at, struct evbuffer *out)
 
 /* clang-format off */
 static const struct node nodes[] = {
-	{ "version",             read_version,        NULL,        false, "The version of the daemon." },
-	{ "config",              print_conf,          NULL,        false, "The configuration in use, as --print-config." },
-	{ "stats",               read_stats,          NULL,        false, "Counters of the daemon since its start." },
-	{ "stats.json",          read_json,           NULL,        false, "All counters and guests, as JSON." },
-	{ "metrics",             read_metrics,        NULL,        false, "All counters, as OpenMetrics." },
-	{ "log",                 read_log,            NULL,        true,  "The last lines of the log." },
-	{ "ctl",                 read_ctl,            write_ctl,   false, "Words that steer the daemon." },
-	{ "shares/*/status",     read_share_status,   NULL,        false, "State and sessions of a share." },
-	{ "shares/*/config",     print_conf,          NULL,        false, "The settings of a share." },
-	{ "shares/*/stats",      read_share_stats,    NULL,        false, "Counters of a share since its start." },
-	{ "shares/*/stats.json", read_share_json,     NULL,        false, "The same and more, as JSON." },
-	{ "shares/*/ops",        read_share_ops,      NULL,        false, "Requests by opcode: counts, errors, bytes, times." },
-	{ "shares/*/clients",    read_share_clients,  NULL,        false, "Guests: who they are, what was agreed." },
-	{ "shares/*/inflight",   read_share_inflight, NULL,        false, "Requests under way, the oldest first." },
-	{ "shares/*/handles",    read_share_handles,  NULL,        false, "Files and directories that guests have open." },
-	{ "shares/*/trace",      read_trace,          write_trace, true,  "A line for each request and reply: on, off or log." },
-	{ "shares/*/casefold",   read_share_casefold, NULL,        false, "Names without case: what is kept, and the last check." },
-	{ "shares/*/ctl",        read_ctl,            write_ctl,   false, "Words that steer a share." },
+	{ "version",             read_version,        NULL,         NULL,        false, "The version of the daemon." },
+	{ "config",              print_conf,          NULL,         NULL,        false, "The configuration in use, as --print-config." },
+	{ "stats",               read_stats,          NULL,         NULL,        false, "Counters of the daemon since its start." },
+	{ "stats.json",          read_json,           NULL,         NULL,        false, "All counters and guests, as JSON." },
+	{ "metrics",             read_metrics,        NULL,         NULL,        false, "All counters, as OpenMetrics." },
+	{ "log",                 read_log,            NULL,         NULL,        true,  "The last lines of the log." },
+	{ "ctl",                 read_ctl,            NULL,         write_ctl,   false, "Words that steer the daemon." },
+	{ "shares/*/status",     read_share_status,   NULL,         NULL,        false, "State and sessions of a share." },
+	{ "shares/*/config",     print_conf,          NULL,         NULL,        false, "The settings of a share." },
+	{ "shares/*/stats",      read_share_stats,    NULL,         NULL,        false, "Counters of a share since its start." },
+	{ "shares/*/stats.json", read_share_json,     NULL,         NULL,        false, "The same and more, as JSON." },
+	{ "shares/*/ops",        read_share_ops,      NULL,         NULL,        false, "Requests by opcode: counts, errors, bytes, times." },
+	{ "shares/*/clients",    read_share_clients,  NULL,         NULL,        false, "Guests: who they are, what was agreed." },
+	{ "shares/*/inflight",   read_share_inflight, NULL,         NULL,        false, "Requests under way, the oldest first." },
+	{ "shares/*/handles",    read_share_handles,  NULL,         NULL,        false, "Files and directories that guests have open." },
+	{ "shares/*/trace",      read_trace,          NULL,         write_trace, true,  "A line for each request and reply: on, off or log." },
+	{ "shares/*/casefold",   read_share_casefold, NULL,         NULL,        false, "Names without case: what is kept, and the last check." },
+	{ "shares/*/state",      NULL,                state_export, write_state, false, "What is recorded of files: a line for each." },
+	{ "shares/*/state.db",   NULL,                state_backup, NULL,        false, "A copy of the database of that." },
+	{ "shares/*/ctl",        read_ctl,            NULL,         write_ctl,   false, "Words that steer a share." },
 };
 /* clang-format on */
 #define NNODES (sizeof(nodes) / sizeof(nodes[0]))
@@ -329,14 +343,16 @@ tree_ls(struct gw *gw, const char *path, struct evbuffer *out)
 }
 
 int
-tree_read(struct gw *gw, const char *path, struct evbuffer *out, char *why,
-	  size_t size)
+tree_read(struct gw *gw, const char *path, struct evbuffer *out,
+	  struct answer **later, char *why, size_t size)
 {
 	struct at at;
 	const struct node *node = find_node(gw, path, &at);
 
 	if (!node)
 		return no_such(gw, path, why, size);
+	if (node->export)
+		return node->export(at.share, later, why, size);
 	if (!node->read) {
 		snprintf(why, size, "%s can only be written", path);
 		return -EACCES;
@@ -346,7 +362,7 @@ tree_read(struct gw *gw, const char *path, struct evbuffer *out, char *why,
 
 int
 tree_write(struct gw *gw, const char *path, const char *text,
-	   struct evbuffer *out, char *why, size_t size)
+	   struct evbuffer *out, struct answer **later, char *why, size_t size)
 {
 	struct at at;
 	const struct node *node = find_node(gw, path, &at);
@@ -357,6 +373,7 @@ tree_write(struct gw *gw, const char *path, const char *text,
 		snprintf(why, size, "%s can only be read", path);
 		return -EACCES;
 	}
+	at.later = later;
 	return node->write(&at, text, out, why, size);
 }
 
@@ -367,6 +384,10 @@ tree_find_stream(struct gw *gw, const char *path, bool *ring, const char **tag,
 	struct at at;
 	const struct node *node = find_node(gw, path, &at);
 
+	if (node && node->export) {
+		snprintf(why, size, "%s cannot be watched", path);
+		return -EOPNOTSUPP;
+	}
 	if (!node || !node->read)
 		return no_such(gw, path, why, size);
 	*ring = node->ring;

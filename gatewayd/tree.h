@@ -8,15 +8,20 @@
 
 #include "gatewayd/gw.h"
 
+struct answer;
 struct json;
 struct tree_watch;
 
-/* Each returns 0 or -errno, with a sentence in why[size] where it has one. */
+/*
+ * Each returns 0 or -errno, with a sentence in why[size] where it has one.
+ * When *later is set, a pool thread makes the answer; the caller drops it.
+ */
 int tree_ls(struct gw *gw, const char *path, struct evbuffer *out);
-int tree_read(struct gw *gw, const char *path, struct evbuffer *out, char *why,
-	      size_t size);
+int tree_read(struct gw *gw, const char *path, struct evbuffer *out,
+	      struct answer **later, char *why, size_t size);
 int tree_write(struct gw *gw, const char *path, const char *text,
-	       struct evbuffer *out, char *why, size_t size);
+	       struct evbuffer *out, struct answer **later, char *why,
+	       size_t size);
 
 const char *tree_errno_name(int err);	/* "ENOENT" */
 
@@ -38,7 +43,21 @@ void tree_watch_free(struct tree_watch *watch);
 /* ---- words.c: what may be written to a ctl file; share NULL: the root's ---- */
 void words_list(struct share *share, struct evbuffer *out);
 int words_run(struct gw *gw, struct share *share, const char *text,
-	      struct evbuffer *out, char *why, size_t size);
+	      struct evbuffer *out, struct answer **later, char *why,
+	      size_t size);
+
+/* ---- stateops.c: the store of a share; answers come later ---- */
+/* All rows as text; a copy of state.db. */
+int state_export(struct share *share, struct answer **later, char *why,
+		 size_t size);
+int state_backup(struct share *share, struct answer **later, char *why,
+		 size_t size);
+/* Record what one line says. */
+int state_import(struct share *share, const char *line, struct answer **later,
+		 char *why, size_t size);
+/* check or gc. */
+int state_word(struct share *share, const char *word, struct answer **later,
+	       char *why, size_t size);
 
 /* ---- what the files hold: stats.c, clients.c, metrics.c ---- */
 void stats_gateway(struct gw *gw, struct evbuffer *out);

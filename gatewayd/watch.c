@@ -84,10 +84,11 @@ static void
 poll_file(struct tree_watch *w, struct evbuffer *out)
 {
 	struct evbuffer *now = evbuffer_new(), *scan = evbuffer_new();
+	struct answer *later = NULL;	/* not of what can be watched */
 	char why[256], *a, *b;
 
 	if (!now || !scan ||
-	    tree_read(w->gw, w->path, now, why, sizeof(why)) ||
+	    tree_read(w->gw, w->path, now, &later, why, sizeof(why)) ||
 	    evbuffer_add(scan, evbuffer_pullup(now, -1),
 			 evbuffer_get_length(now)))
 		goto free_buffers;

@@ -12,20 +12,21 @@
 struct word {
 	const char *word, *args;
 	int (*run)(struct gw *gw, struct share *share, const char *rest,
-		   struct evbuffer *out, char *why, size_t size);
+		   struct evbuffer *out, struct answer **later, char *why,
+		   size_t size);
 	const char *help;
 };
 
 #define WORD(name)                                                           \
 	static int word_##name(struct gw *gw, struct share *share,           \
 			       const char *rest, struct evbuffer *out,       \
-			       char *why, size_t size)
+			       struct answer **later, char *why, size_t size)
 
 /* ---- the daemon ---- */
 
 WORD(shutdown)
 {
-	(void)share, (void)rest, (void)out, (void)why, (void)size;
+	(void)later, (void)share, (void)rest, (void)out, (void)why, (void)size;
 	gw_stop(gw, 0);
 	return 0;
 }
@@ -34,7 +35,7 @@ WORD(reload)
 {
 	bool dry = !strcmp(rest, "dry-run");
 
-	(void)share;
+	(void)later, (void)share;
 	if (*rest && !dry) {
 		snprintf(why, size, "reload takes nothing or dry-run");
 		return -EINVAL;
@@ -44,7 +45,7 @@ WORD(reload)
 
 WORD(clear_all)
 {
-	(void)rest, (void)out, (void)why, (void)size;
+	(void)later, (void)rest, (void)out, (void)why, (void)size;
 	TAILQ_FOREACH(share, &gw->shares, link)
 		if (share == share_find(gw, share->conf->tag))
 			tag_clear(share);
@@ -55,13 +56,13 @@ WORD(clear_all)
 
 WORD(enable)
 {
-	(void)gw, (void)rest, (void)out;
+	(void)later, (void)gw, (void)rest, (void)out;
 	return tag_enable(share, why, size);
 }
 
 WORD(disable)
 {
-	(void)gw, (void)rest, (void)out, (void)why, (void)size;
+	(void)later, (void)gw, (void)rest, (void)out, (void)why, (void)size;
 	tag_disable(share);
 	return 0;
 }
@@ -71,7 +72,7 @@ WORD(drain)
 	uint64_t us = 0;
 	int err = 0;
 
-	(void)gw, (void)out;
+	(void)later, (void)gw, (void)out;
 	if (*rest)
 		err = conf_read_time(rest, &us);
 	if (err)
@@ -85,7 +86,7 @@ WORD(drop)
 	unsigned long long id = 0;
 	char *end;
 
-	(void)gw;
+	(void)later, (void)gw;
 	if (*rest) {
 		errno = 0;
 		id = strtoull(rest, &end, 10);
@@ -105,15 +106,21 @@ WORD(drop)
 
 WORD(clear)
 {
-	(void)gw, (void)rest, (void)out, (void)why, (void)size;
+	(void)later, (void)gw, (void)rest, (void)out, (void)why, (void)size;
 	tag_clear(share);
 	return 0;
 }
 
 WORD(casefold)
 {
-	(void)gw, (void)out;
+	(void)later, (void)gw, (void)out;
 	return fold_word(share, rest, why, size);
+}
+
+WORD(state)
+{
+	(void)gw, (void)out;
+	return state_word(share, rest, later, why, size);
 }
 
 /* clang-format off */
@@ -130,6 +137,7 @@ static const struct word share_words[] = {
 	{ "drain",   "[TIME]",    word_drain,   "disable; guests that stay longer than TIME are dropped" },
 	{ "drop",    "[SESSION]", word_drop,    "disconnect every guest, or the one of that number" },
 	{ "casefold", "check|rebuild", word_casefold, "compare known names with the host, or forget them" },
+	{ "state", "check|gc",    word_state,   "look for the file of each row; with gc, forget what has none" },
 	{ "clear",   "",          word_clear,   "reset maxima and percentiles" },
 	{ NULL, NULL, NULL, NULL },
 };
@@ -151,7 +159,7 @@ words_list(struct share *share, struct evbuffer *out)
 
 int
 words_run(struct gw *gw, struct share *share, const char *text,
-	  struct evbuffer *out, char *why, size_t size)
+	  struct evbuffer *out, struct answer **later, char *why, size_t size)
 {
 	size_t n = strcspn(text, " \t");
 	const char *rest = text + n + strspn(text + n, " \t");
@@ -160,7 +168,8 @@ words_run(struct gw *gw, struct share *share, const char *text,
 		if (strlen(w->word) != n || memcmp(w->word, text, n))
 			continue;
 		if (*w->args || !*rest)
-			return w->run(gw, share, rest, out, why, size);
+			return w->run(gw, share, rest, out, later, why,
+				      size);
 		snprintf(why, size, "%s takes nothing more", w->word);
 		return -EINVAL;
 	}

@@ -31,7 +31,7 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-dead tests/test-daemon-queues \
 	tests/test-daemon-windows tests/test-daemon-windows-life \
 	tests/test-daemon-isolation tests/test-throttle \
-	tests/test-daemon-casefold
+	tests/test-daemon-casefold tests/test-daemon-state
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -48,6 +48,9 @@ tests_test_daemon_trace_LDADD = $(whole_test_ldadd)
 tests_test_daemon_ctl_SOURCES = tests/test-daemon-ctl.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_ctl_LDADD = $(whole_test_ldadd)
+tests_test_daemon_state_SOURCES = tests/test-daemon-state.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_state_LDADD = $(whole_test_ldadd)
 tests_test_daemon_requests_SOURCES = tests/test-daemon-requests.c tests/tap.h
 tests_test_daemon_requests_LDADD = $(whole_test_ldadd)
 tests_test_daemon_guests_SOURCES = tests/test-daemon-guests.c tests/tap.h
@@ -63,7 +66,7 @@ tests_test_daemon_maps_LDADD = $(whole_test_ldadd)
 tests_test_daemon_top_SOURCES = tests/test-daemon-top.c tests/tap.h
 tests_test_daemon_top_LDADD = $(whole_test_ldadd)
 tests_test_daemon_isolation_SOURCES = tests/test-daemon-isolation.c \
-	tests/tap.h
+	tests/tap.h tests/stream.h
 tests_test_daemon_isolation_LDADD = $(whole_test_ldadd)
 tests_test_throttle_SOURCES = tests/test-throttle.c gatewayd/throttle.c \
 	gatewayd/throttle.h tests/tap.h
@@ -71,8 +74,6 @@ tests_test_throttle_LDADD = $(whole_test_ldadd)
 tests_test_daemon_dead_SOURCES = tests/test-daemon-dead.c tests/hangfs.h \
 	tests/tap.h
 tests_test_daemon_dead_LDADD = $(whole_test_ldadd)
-tests_test_daemon_top_SOURCES = tests/test-daemon-top.c tests/tap.h
-tests_test_daemon_top_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)
 tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h

@@ -234,7 +234,9 @@ host_path(void *arg, int fd, char *path)
 	return 0;
 }
 
-static const struct cf_state_host host = { host_open, host_path, NULL };
+static const struct cf_state_host host = {
+	.open = host_open, .path = host_path,
+};
 
 /* Can handles be opened here? */
 __attribute__((unused)) static bool

@@ -14,7 +14,7 @@ static int
 keep_line(void *arg, const char *line)
 {
 	(void)arg;
-	if (nlines < 64)
+	if (line && nlines < 64)
 		snprintf(text[nlines++], sizeof(text[0]), "%s", line);
 	return 0;
 }

@@ -16,7 +16,7 @@ is "ls /" "$(ctl ls / | sort | tr '\n' ' ')" \
 	"config ctl log metrics shares/ stats stats.json version "
 is "ls shares: a tag is encoded" "$(ctl ls shares | tr '\n' ' ')" "one/ my%20share/ "
 is "ls of a share" "$(ctl ls shares/one | sort | tr '\n' ' ')" \
-	"casefold clients config ctl handles inflight ops stats stats.json status trace "
+	"casefold clients config ctl handles inflight ops state state.db stats stats.json status trace "
 is "status of a share" \
 	"$(ctl read 'shares/my%20share/status' | sed -n 's/^path //p')" "$tmp/two"
 is "state is listening" \

@@ -10,6 +10,7 @@
 #include "tests/daemon.h"
 #include "tests/guest.h"
 #include "tests/stallfs.h"
+#include "tests/stream.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -459,6 +461,39 @@ test_changes(struct guest *other)
 	   "and is done when it answers");
 }
 
+/* An answer that a pool thread makes, a write that waits for the storage, and
+ * another such answer, from a client that half-closes: all come, in order. */
+static void
+test_order(void)
+{
+	static const char *const want[] = {
+		"ok ", "\"file\"", "ok 0", "ok ", "\"file\"", NULL
+	};
+	static struct stream s;
+	const char *line = "";
+	char path[512];
+
+	close(open(daemon_file(&d, "local", "file", path),
+		   O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+	ctl_answers("write shares/local/state \"file\" uid=7", "a row");
+	ctl_answers("write shares/slow/ctl disable", "before a waiting line");
+	stallfs_stall(fs, STALLFS_ALL);
+	if (!ok(!stream_open(&s, &d, "read shares/local/state\n"
+			     "write shares/slow/ctl enable\n"
+			     "read shares/local/state"), "three lines"))
+		return;
+	shutdown(s.fd, SHUT_WR);
+	ok(stallfs_wait_held(fs, 1, WAIT_MS), "the second waits for storage");
+	stallfs_stall(fs, 0);
+	for (int i = 0; want[i] && line; i++) {
+		line = stream_line(&s, WAIT_MS);
+		ok(line && !strncmp(line, want[i], strlen(want[i])),
+		   "line %d of the answers: %s", i, line ? line : "none");
+	}
+	ok(!stream_line(&s, WAIT_MS), "then the connection ends");
+	close(s.fd);
+}
+
 /* The daemon starts while a share's storage hangs. */
 static void
 test_start(void)
@@ -467,6 +502,7 @@ test_start(void)
 	struct guest *g;
 
 	stallfs_stall(fs, STALLFS_ALL);
+	strcat(keys, "[local]\nowners = store\n");
 	daemon_start(&d, tags, keys);
 	guest_close(come("local"));
 	ctl_answers("read shares/slow/status", "hanging at the start");
@@ -476,6 +512,7 @@ test_start(void)
 	   "and is served later");
 	g = come("slow");
 	guest_close(g);
+	test_order();
 	daemon_stop(&d);
 }
 

@@ -59,7 +59,7 @@ write_conf(void)
 	fprintf(f,
 		"[gateway]\nsocket_dir = %s\ncontrol_socket = %s/ctl\n"
 		"thread_pool_size = 1\nlog_level = error\n"
-		"[defaults]\nreadonly = yes\n"
+		"[defaults]\nreadonly = yes\nowners = host\n"
 		"[one]\npath = %s/shared\n[a tag%%]\npath = %s/shared\n",
 		dir, dir, dir, dir);
 	fclose(f);

@@ -11,6 +11,7 @@
 #include "gatewayd/gatewayctl.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,7 @@ static const struct verb verbs[] = {
 	{ "libvirt-xml", 1, -1, verb_libvirt_xml, "TAG...",        "print what a libvirt domain needs" },
 	{ "qemu-args",   1, -1, verb_qemu_args,   "[--mem SIZE] TAG...", "print options of QEMU" },
 	{ "guest-cmds",  1, -1, verb_guest_cmds,  "[--windows] TAG...",  "print what to run in the guest" },
-	{ "state",       2,  3, verb_state,       "WORD TAG [FILE]", "what is recorded: export, import, check, gc, backup" },
+	{ "state",       2,  3, verb_state,       "WORD TAG [FILE]", "export, import, check, gc or backup of owners" },
 	{ "mount",       1, -1, verb_mount,       "TAG DIR",       "mount a share here; \"mount -h\" tells more" },
 };
 /* clang-format on */
@@ -165,7 +166,14 @@ main(int argc, char **argv)
 		status = set_path(&ctl, NULL);
 		return status ? status : run_mount_helper(&ctl, argc, argv);
 	}
-	while ((ch = getopt(argc, argv, "+s:Vh")) >= 0) {
+	static const struct option longs[] = {
+		{ "socket", required_argument, NULL, 's' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+
+	while ((ch = getopt_long(argc, argv, "+s:Vh", longs, NULL)) >= 0) {
 		switch (ch) {
 		case 's':
 			path = optarg;

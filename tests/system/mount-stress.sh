@@ -10,8 +10,9 @@ requires_root
 requires_fuse
 requires stress-ng
 
-# What does not work in --temp-path but on the machine.
-others=bind-mount,binderfs,procfs,eventfd,ioprio
+# What does not work in --temp-path but on the machine; fanotify looks at all
+# its mounts, and waits with those of other tests.
+others=bind-mount,binderfs,procfs,eventfd,ioprio,fanotify
 
 seconds=$(scaled 8)
 mkdir "$tmp/share"

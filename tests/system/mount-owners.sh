@@ -144,7 +144,7 @@ more"
 		"31337:31338 4755 regular file 1000:1001 777 symbolic link"
 	is "$how: and the device" "$(stat -c '%F %t:%T' "$m/copy/null")" \
 		"character special file 1:3"
-	rm -r "$m"/*
+	rm -r "${m:?}"/*
 	is "$how: all is removed, and the records" \
 		"$("$GATEWAYCTL" -s "$d/run/ctl" read shares/s/stats |
 		sed -n 's/^state_rows //p')" 0

@@ -10,9 +10,9 @@ requires_root
 requires_fuse
 requires stress-ng
 
-# What does not work in --temp-path but on the machine; fanotify looks at all
-# its mounts, and waits with those of other tests.
-others=bind-mount,binderfs,procfs,eventfd,ioprio,fanotify
+# What does not work in --temp-path but on the machine; fanotify, getdent and
+# io look at all of it, and wait where another test has stopped a file system.
+others=bind-mount,binderfs,procfs,eventfd,ioprio,fanotify,getdent,io
 
 seconds=$(scaled 8)
 mkdir "$tmp/share"

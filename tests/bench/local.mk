@@ -10,8 +10,8 @@ CLEANFILES += tests/bench/bench
 EXTRA_DIST += tests/bench/run
 
 .PHONY: bench
-bench: all tests/bench/bench tests/bench/bench-stats tests/bench/scale
-bench: all tests/bench/bench tests/bench/bench-names tests/bench/bench-stats
+bench: all tests/bench/bench tests/bench/bench-names \
+		tests/bench/bench-stats tests/bench/scale
 	top_builddir='$(abs_top_builddir)' BENCH_NAMES='$(BENCH_NAMES)' \
 	$(SHELL) $(top_srcdir)/tests/bench/run $(BENCH_FLAGS)
 

@@ -15,20 +15,20 @@ requires fio
 reloads=$(scaled 20)
 seconds=$(scaled 6)
 conf=$run/conf.d/shares.conf
-mkdir "$tmp/work" "$tmp/beside" "$tmp/a" "$tmp/b"
+mkdir "$tmp/busy" "$tmp/beside" "$tmp/a" "$tmp/b"
 LOG_ERRORS_EXPECTED=yes		# the reloads that are to be refused
 
 # configuration I: what reload number I finds.
 configuration() {
-	echo "[work]"
-	echo "path = $tmp/work"
+	echo "[busy]"
+	echo "path = $tmp/busy"
 	echo "comment = reload $1"
 	echo "attr_timeout = $(($1 % 3))s"
 	echo "entry_timeout = $(($1 % 2))s"
 	[ $(($1 % 3)) -ne 1 ] || echo "preserve_noatime = yes"
 	[ $(($1 % 4)) -ne 2 ] || echo "trace = yes"
 	[ $(($1 % 5)) -ne 3 ] || echo "enabled = no"
-	[ $(($1 % 5)) -ne 4 ] || echo "socket = $run/work-moved.sock"
+	[ $(($1 % 5)) -ne 4 ] || echo "socket = $run/busy-moved.sock"
 	# Its guest stays while it goes and comes back.
 	if [ $(($1 % 4)) -ne 3 ]; then
 		echo "[beside]"
@@ -69,7 +69,7 @@ files() {
 # One file that stays open all the time, each block verified; nothing is
 # kept by the guest.
 stream() {
-	cd "$tmp" && fio --directory="$tmp/mnt-work" --name=stream --thread \
+	cd "$tmp" && fio --directory="$tmp/mnt-busy" --name=stream --thread \
 		--ioengine=psync --rw=randwrite --bs=16k --size=32m \
 		--direct=1 --time_based --runtime="$seconds" \
 		--verify=crc32c --verify_backlog=64 --verify_fatal=1 \
@@ -106,7 +106,7 @@ bad_reload() {
 good_reload() {
 	configuration "$1" >"$conf"
 	ctl reload >"$tmp/out" 2>&1 || echo "reload $1: $(cat "$tmp/out")"
-	grep -q "^work: comment: changed, at once" "$tmp/out" ||
+	grep -q "^busy: comment: changed, at once" "$tmp/out" ||
 		echo "reload $1 does not say what has changed"
 }
 
@@ -124,14 +124,14 @@ all_reloads() {
 
 configuration 0 >"$conf"
 start_gatewayd
-mount_share work "$tmp/mnt-work"
+mount_share busy "$tmp/mnt-busy"
 mount_share beside "$tmp/mnt-beside"
-work=$(sessions work)
+busy=$(sessions busy)
 beside=$(sessions beside)
-check "two guests, $work and $beside" test -n "$work" -a -n "$beside"
+check "two guests, $busy and $beside" test -n "$busy" -a -n "$beside"
 
-files "$tmp/mnt-work" "$tmp/stop-work" >"$tmp/out-work" 2>&1 &
-pid_work=$!
+files "$tmp/mnt-busy" "$tmp/stop-busy" >"$tmp/out-busy" 2>&1 &
+pid_busy=$!
 files "$tmp/mnt-beside" "$tmp/stop-beside" >"$tmp/out-beside" 2>&1 &
 pid_beside=$!
 stream >"$tmp/out-stream" 2>&1 &
@@ -142,9 +142,9 @@ stream_status=0
 wait "$pid_stream" || stream_status=$?
 is "the file that stayed open is right" "$stream_status" 0 ||
 	note "$(cat "$tmp/out-stream")"
-touch "$tmp/stop-work" "$tmp/stop-beside"
-wait "$pid_work" "$pid_beside"
-is "no file of the guest is wrong" "$(cat "$tmp/out-work")" ""
+touch "$tmp/stop-busy" "$tmp/stop-beside"
+wait "$pid_busy" "$pid_beside"
+is "no file of the guest is wrong" "$(cat "$tmp/out-busy")" ""
 is "nor of the one whose share went and came" "$(cat "$tmp/out-beside")" ""
 
 bad=$((reloads / 10))
@@ -152,30 +152,30 @@ is "that many reloads" "$(stat_of reloads)" $((reloads - bad))
 is "that many refused" "$(stat_of reloads_failed)" "$bad"
 configuration 1 >"$conf"
 check "one more brings all back" ctl reload
-is "the guest was never gone" "$(sessions work)" "$work"
+is "the guest was never gone" "$(sessions busy)" "$busy"
 is "nor the one beside it" "$(sessions beside)" "$beside"
 is "nobody came instead" "$(stat_of sessions)" 2
 
-files_of_work=$(wc -l <"$tmp/stop-work.sums")
+files_of_busy=$(wc -l <"$tmp/stop-busy.sums")
 files_of_beside=$(wc -l <"$tmp/stop-beside.sums")
 note "$(grep 'issued rwts' "$tmp/out-stream")"
-note "$files_of_work and $files_of_beside files while $reloads reloads"
+note "$files_of_busy and $files_of_beside files while $reloads reloads"
 check "both wrote all the time" \
-	test "$files_of_work" -ge 5 -a "$files_of_beside" -ge 5
-for who in work beside; do
+	test "$files_of_busy" -ge 5 -a "$files_of_beside" -ge 5
+for who in busy beside; do
 	check "the guest finds every file ($who)" sh -c \
 		"cd '$tmp/mnt-$who' && sha256sum -c --quiet '$tmp/stop-$who.sums'"
 done
 check "guest and host have the same in the file that stayed open" \
-	cmp "$tmp/mnt-work/stream.0.0" "$tmp/work/stream.0.0"
+	cmp "$tmp/mnt-busy/stream.0.0" "$tmp/busy/stream.0.0"
 unmount_all
-for who in work beside; do
+for who in busy beside; do
 	check "so does the host ($who)" sh -c \
 		"cd '$tmp/$who' && sha256sum -c --quiet '$tmp/stop-$who.sums'"
 done
-printf X | dd of="$tmp/work/file-1" bs=1 seek=1000 conv=notrunc 2>/dev/null
+printf X | dd of="$tmp/busy/file-1" bs=1 seek=1000 conv=notrunc 2>/dev/null
 check "a spoiled byte is found" sh -c \
-	"cd '$tmp/work' && ! sha256sum -c --status '$tmp/stop-work.sums'"
+	"cd '$tmp/busy' && ! sha256sum -c --status '$tmp/stop-busy.sums'"
 is "no error but of refused reloads" "$(bad_log_lines |
 	grep -v -e 'error: reload: ' -e 'error: reload failed')" ""
 finish

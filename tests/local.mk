@@ -45,7 +45,7 @@ LONG_TESTS = tests/system/planted.sh
 EXTRA_DIST += $(SYSTEM_TESTS) $(LONG_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
 MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \
 	$(LONG_TESTS:.sh=.log) $(LONG_TESTS:.sh=.trs) system-suite.log \
-	systemd-suite.log long-suite.log
+	systemd-suite.log long-suite.log casefold-suite.log
 
 check-system: all $(check_PROGRAMS)
 	$(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS TESTS='$(SYSTEM_TESTS)' \
@@ -60,8 +60,9 @@ check-systemd: all
 check-long: all $(check_PROGRAMS)
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check
 	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
-	SCALE=$${SCALE-10} SCALE=50 $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
-	TESTS='$(LONG_TESTS)' TEST_SUITE_LOG=long-suite.log \
+	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
+	TESTS='$(LONG_TESTS)' TEST_SUITE_LOG=long-suite.log
+	SCALE=50 $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
 	TESTS=tests/system/casefold-fs.sh TEST_SUITE_LOG=casefold-suite.log
 
 # Lines of the control socket, into the whole daemon.

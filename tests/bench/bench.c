@@ -4,10 +4,11 @@
  * modes[], by every server in turn, several rounds; medians are printed.
  *
  *	bench [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] [-d DIR] [-o OP]
- *	      [-n NAMES] NAME=KIND:PROGRAM...
+ *	      [-m MODE] [-n NAMES] NAME=KIND:PROGRAM...
  *
  * KIND is gatewayd, folding (gatewayd with casefold = nt), virtiofsd or rust;
- * -n puts that many more names into the directory.
+ * -n puts that many more names into the directory, -m leaves the other modes
+ * out.
  */
 #include "config.h"
 
@@ -56,6 +57,7 @@ struct bench {
 	unsigned rounds;
 	int server_cpu, client_cpu;
 	const char *only;		/* part of a name, or NULL */
+	const char *mode;		/* a name, or NULL */
 	unsigned names;			/* more of them in the share */
 	char base[64], share[80];
 };
@@ -206,6 +208,14 @@ compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* The median of v, which is sorted by it. */
+static double
+middle(double *v, unsigned n)
+{
+	qsort(v, n, sizeof(v[0]), compare);
+	return n ? v[n / 2] : 0;
+}
+
 /* The median of one field over the rounds. */
 static double
 median(const struct bench_result *r, unsigned n, size_t field)
@@ -214,8 +224,7 @@ median(const struct bench_result *r, unsigned n, size_t field)
 
 	for (unsigned i = 0; i < n; i++)
 		memcpy(&v[i], (const char *)&r[i] + field, sizeof(v[i]));
-	qsort(v, n, sizeof(v[0]), compare);
-	return n ? v[n / 2] : 0;
+	return middle(v, n);
 }
 
 static void
@@ -231,11 +240,24 @@ summarise(const struct bench_result *r, unsigned rounds,
 	to->cpu = median(r, rounds, offsetof(struct bench_result, cpu));
 }
 
+/* On the server's CPU; the machine's speed changes, so once in each round. */
+static double
+measure_floor(struct bench *b, const struct bench_op *op)
+{
+	double ns;
+
+	server_pin(b->server_cpu);
+	ns = bench_floor(op, b->share, b->seconds);
+	server_pin(b->client_cpu);
+	return ns;
+}
+
 static void
 measure(struct bench *b, const struct bench_op *op, enum mode m,
 	struct outcome *o)
 {
 	static struct bench_result r[SERVERS_MAX][ROUNDS_MAX];
+	double floor[ROUNDS_MAX];
 	struct bench_run run = {
 		.op = op, .depth = modes[m].depth, .seconds = b->seconds,
 		/* On one CPU who never sleeps would starve the server. */
@@ -244,6 +266,8 @@ measure(struct bench *b, const struct bench_op *op, enum mode m,
 
 	server_pin(modes[m].one_cpu ? b->server_cpu : b->client_cpu);
 	for (unsigned i = 0; i < b->rounds; i++) {
+		if (m == MANY)
+			floor[i] = measure_floor(b, op);
 		for (unsigned j = 0; j < b->nwho; j++) {
 			struct contender *w = &b->who[j];
 
@@ -259,18 +283,15 @@ measure(struct bench *b, const struct bench_op *op, enum mode m,
 	}
 	for (unsigned j = 0; j < b->nwho; j++)
 		summarise(r[j], b->rounds, &o->r[m][j]);
+	if (m == MANY)
+		o->floor = middle(floor, b->rounds);
 	server_pin(b->client_cpu);
 }
 
-static double
-measure_floor(struct bench *b, const struct bench_op *op)
+static bool
+is_wanted(const struct bench *b, enum mode m)
 {
-	double ns;
-
-	server_pin(b->server_cpu);
-	ns = bench_floor(op, b->share, b->seconds);
-	server_pin(b->client_cpu);
-	return ns;
+	return !b->mode || !strcmp(b->mode, modes[m].name);
 }
 
 /* ------------------------------------------------------------------ */
@@ -306,6 +327,8 @@ static void
 print_table(struct bench *b, const char *title, const struct outcome *o,
 	    enum mode m, size_t field, bool with_floor)
 {
+	if (!is_wanted(b, m))
+		return;
 	printf("\n%-24s %6s", title, with_floor ? "floor" : "");
 	for (unsigned j = 0; j < b->nwho; j++)
 		printf(" %9.9s", b->who[j].name);
@@ -370,8 +393,9 @@ run_all(struct bench *b)
 
 		if (b->only && !strstr(op->name, b->only))
 			continue;
-		o[i].floor = measure_floor(b, op);
 		for (enum mode m = 0; m < NMODES; m++) {
+			if (!is_wanted(b, m))
+				continue;
 			measure(b, op, m, &o[i]);
 			print_outcome(b, op, m, &o[i]);
 		}
@@ -395,7 +419,7 @@ static int
 usage(void)
 {
 	fprintf(stderr, "usage: bench [-t SECONDS] [-r ROUNDS] [-c CPU,CPU] "
-			"[-d DIR]\n             [-o OPERATION] [-n NAMES] "
+			"[-d DIR]\n             [-o OPERATION] [-m MODE] [-n NAMES] "
 			"NAME=KIND:PROGRAM...\n");
 	return 2;
 }
@@ -405,7 +429,7 @@ parse(struct bench *b, int argc, char **argv)
 {
 	int ch;
 
-	while ((ch = getopt(argc, argv, "t:r:c:d:o:n:")) >= 0) {
+	while ((ch = getopt(argc, argv, "t:r:c:d:o:m:n:")) >= 0) {
 		switch (ch) {
 		case 't':
 			b->seconds = atof(optarg);
@@ -424,6 +448,9 @@ parse(struct bench *b, int argc, char **argv)
 			break;
 		case 'o':
 			b->only = optarg;
+			break;
+		case 'm':
+			b->mode = optarg;
 			break;
 		case 'n':
 			b->names = (unsigned)atoi(optarg);

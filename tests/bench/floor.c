@@ -92,6 +92,16 @@ floor_create(const struct bench_op *op, int dir)
 	return 3;
 }
 
+/* Where the next request goes to: anywhere, as those of the guest do. */
+static off_t
+any_place(uint32_t io)
+{
+	static uint32_t random;
+
+	random = random * 1664525 + 1013904223;
+	return (off_t)((random >> 8) % (BENCH_DATA_SIZE / io)) * io;
+}
+
 /* The file "data" and pages to move, as many as 16 requests have. */
 static unsigned
 floor_io(const struct bench_op *op, int dir)
@@ -101,7 +111,7 @@ floor_io(const struct bench_op *op, int dir)
 	struct iovec iov[BENCH_IO_MAX / PAGE];
 	const size_t size = (size_t)BENCH_DEPTH_MAX * BENCH_IO_MAX;
 	int n = (int)(op->io / PAGE);
-	off_t at = (off_t)(next_file() % (BENCH_DATA_SIZE / op->io)) * op->io;
+	off_t at = any_place(op->io);
 
 	if (fd < 0)
 		fd = openat(dir, "data", O_RDWR | O_CLOEXEC);

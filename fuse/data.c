@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -119,6 +120,28 @@ fs_req_data(const struct fs_req *r, size_t len)
 	return len > head ? len - head : 0;
 }
 
+/*
+ * The first n of the thread's iovecs, by the system call that takes one piece
+ * or by the one that takes many.  Not by the C library's functions: those are
+ * cancellation points, and pay for it at every call.  -errno on failure.
+ */
+static ssize_t
+move(long one, long many, struct fs_ctx *c, unsigned n, uint64_t offset,
+     int flags)
+{
+	const struct iovec *v = c->t->iov;
+	long len;
+
+	/* Where a register has 32 bits, that of one piece is called in other
+	 * ways. */
+	if (n == 1 && !flags && sizeof(long) == sizeof(offset))
+		len = syscall(one, c->fh->fd, v->iov_base, v->iov_len, offset);
+	else
+		len = syscall(many, c->fh->fd, v, n, (unsigned long)offset,
+			      (unsigned long)(offset >> 32), flags);
+	return len < 0 ? -errno : len;
+}
+
 /* ------------------------------------------------------------------ */
 /* READ */
 
@@ -132,10 +155,8 @@ read_some(struct fs_ctx *c, uint64_t offset, size_t done, size_t size,
 	unsigned n = fs_iov_slice(r->out, r->nout,
 				  sizeof(struct fuse_out_header) + done,
 				  size - done, c->t->iov, FS_IOV_MAX, &got);
-	ssize_t len = preadv2(c->fh->fd, c->t->iov, (int)n,
-			      (off_t)(offset + done), flags);
 
-	return len < 0 ? -errno : len;
+	return move(SYS_pread64, SYS_preadv2, c, n, offset + done, flags);
 }
 
 /* How to read without waiting: RWF_NOWAIT where it works; plain where there is
@@ -210,10 +231,8 @@ write_some(struct fs_ctx *c, uint64_t offset, size_t done, size_t size,
 	size_t head = sizeof(c->h) + sizeof(struct fuse_write_in), got;
 	unsigned n = fs_iov_slice(r->in, r->nin, head + done, size - done,
 				  c->t->iov, FS_IOV_MAX, &got);
-	ssize_t len = pwritev2(c->fh->fd, c->t->iov, (int)n,
-			       (off_t)(offset + done), flags);
 
-	return len < 0 ? -errno : len;
+	return move(SYS_pwrite64, SYS_pwritev2, c, n, offset + done, flags);
 }
 
 /* A guest without HANDLE_KILLPRIV_V2 clears suid and sgid bits itself, and one

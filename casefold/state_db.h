@@ -16,7 +16,6 @@
 
 enum {
 	CF_HDL_MAX = 1 + 128,	/* the type, then the handle */
-	CF_STATE_VERSION = 1,
 	CF_STATE_BUSY_MS = 2000,	/* another process has it locked */
 };
 

@@ -220,7 +220,7 @@ start_gatewayd
 status 1 "check of a damaged database" state check two
 says "says so, and how to go on" "is damaged and was left as it is" err
 check "so does the status" sh -c "'$GATEWAYCTL' -s '$run/ctl' \
-	read shares/two/status | grep -q '^readonly because.*damaged.*recover'"
+	read shares/two/status | grep -q '^readonly because.*damaged.*sqlite3 state.db'"
 check "and the log" grep -q "two.*damaged" "$log"
 check "the file is kept" cmp "$tmp/before" "$run/state/two/state.db"
 # Before the daemon has read those pages.
@@ -228,7 +228,7 @@ damage three
 status 1 "check of one that is damaged while it is used" state check three
 says "says so, too" "is damaged and was left as it is" err
 check "and so does the status" sh -c "'$GATEWAYCTL' -s '$run/ctl' \
-	read shares/three/status | grep -q '^damaged .*recover'"
+	read shares/three/status | grep -q '^damaged .*sqlite3 state.db'"
 status 1 "it is not exported in part" state export three
 is "but not at all" "$(cat "$tmp/out")" ""
 says "and it says why" "is damaged and was left as it is" err

@@ -24,8 +24,8 @@ static struct image {
 	size_t size;
 	bool named;		/* the directory was synced with it */
 } safe[NAMES];
-static bool noting, disk_fails;
-static int64_t clock_ns;	/* added to the clock */
+static bool noting, disk_fails, disk_is_slow;
+static _Atomic int64_t clock_ns;	/* added to the clock */
 
 /* ------------------------------------------------------------------ */
 /* In place of the C library's. */
@@ -76,6 +76,8 @@ note_sync(int fd)
 {
 	int i = noting ? path_in_store(fd) : -1;
 
+	if (disk_is_slow)
+		usleep(5000);
 	if (i == NAMES) {
 		for (int k = 0; k < NAMES; k++)
 			safe[k].named = in_store_dir(db_names[k]);

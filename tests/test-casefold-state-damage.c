@@ -337,6 +337,99 @@ test_full(void)
 	umount2(store_dir, MNT_DETACH);
 }
 
+/* ---- many rows, in one transaction that does not fit ---- */
+
+enum { AT_ONCE = 120 };
+static struct { int n, good, nospace; } told;
+
+static void
+tell(void *arg, size_t i, int err, const char *text)
+{
+	(void)arg;
+	(void)text;
+	told.n++;
+	told.good += !err && i < AT_ONCE;
+	told.nospace += err == -ENOSPC;
+}
+
+static int
+import_rows(char *line[AT_ONCE], unsigned uid)
+{
+	static const struct cf_state_told calls = { tell, NULL };
+	int err;
+
+	memset(&told, 0, sizeof(told));
+	for (int i = 0; i < AT_ONCE; i++) {
+		free(line[i]);
+		if (asprintf(&line[i], "\"many%d\" uid=%u", i, uid) < 0)
+			bail("asprintf");
+	}
+	err = cf_state_import_many(store, files_fd, line, AT_ONCE, &calls);
+	return err;
+}
+
+/* How many have that uid, for who asks now and for who opens it next. */
+static int
+count_uid(long uid)
+{
+	char name[16];
+	int n = 0;
+
+	for (int i = 0; i < AT_ONCE; i++) {
+		snprintf(name, sizeof(name), "many%d", i);
+		n += uid_of(name) == uid;
+	}
+	return n;
+}
+
+static void
+test_full_import(void)
+{
+	char path[PATH_MAX], *line[AT_ONCE] = { NULL }, name[16];
+	static const char buf[4096];
+	int fd, n, rows;
+
+	for (int i = 0; i < AT_ONCE; i++) {
+		snprintf(name, sizeof(name), "many%d", i);
+		make_file(name);
+	}
+	if (mount("tmpfs", store_dir, "tmpfs", 0, "size=1m")) {
+		tap_skip("full: many", "no tmpfs can be mounted");
+		return;
+	}
+	open_store();
+	is_int(import_rows(line, 7), 0, "many: imported");
+	ok(told.n == AT_ONCE && told.good == AT_ONCE, "many: each is told of");
+	is_int(count_uid(7), AT_ONCE, "many: each is there");
+	is_int(store_stats().commits < 10, 1, "many: in few transactions");
+	snprintf(path, sizeof(path), "%s/ballast", store_dir);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	while (write(fd, buf, sizeof(buf)) > 0)
+		;
+	/* What is left of the log has no room for it. */
+	for (n = 100; n < 400 && !import_rows(line, (unsigned)n); n++)
+		;
+	ok(n < 400 && told.nospace == 1, "many: full is said once, after %d",
+	   told.n);
+	rows = count_uid(n);
+	is_int(rows, told.good, "many: what was told is recorded");
+	is_int(rows + count_uid(n - 1 < 100 ? 7 : n - 1), AT_ONCE,
+	       "many: the others are as before");
+	is_int((long)store_info().rows, AT_ONCE, "many: and counted");
+	unlink(path);
+	close(fd);
+	close_store();
+	open_store();
+	is_int(count_uid(n), rows, "many: so it is on the disk");
+	is_int((long)store_info().rows, AT_ONCE, "many: with as many rows");
+	is_int(import_rows(line, 8), 0, "many: room again");
+	is_int(count_uid(8), AT_ONCE, "many: all are there");
+	close_store();
+	umount2(store_dir, MNT_DETACH);
+	for (int i = 0; i < AT_ONCE; i++)
+		free(line[i]);
+}
+
 static void
 test_readonly(void)
 {
@@ -384,6 +477,7 @@ main(void)
 	test_held();
 	if (own_mounts()) {
 		test_full();
+		test_full_import();
 		test_readonly();
 	} else {
 		tap_skip("full and read-only disks", "no mounts of our own");

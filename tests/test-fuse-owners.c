@@ -654,6 +654,68 @@ host_wins(struct fc *c)
 	close(go[1]);
 }
 
+/* As each kind of reply has it: the time of change for a Windows client. */
+static void
+born_at(struct fc *c, uint64_t id, const char *name, uint64_t sec,
+	const char *when)
+{
+	struct fuse_entry_out e = { 0 };
+	struct fuse_attr a = { 0 };
+
+	fc_getattr(c, id, &a);
+	ok(a.ctime == sec && a.ctimensec == 123456700, "%s: GETATTR", when);
+	fc_lookup(c, 1, name);
+	memcpy(&e, c->out, sizeof(e));
+	ok(e.attr.ctime == sec && e.attr.ctimensec == 123456700, "%s: LOOKUP",
+	   when);
+	ids_listed(c, name, &a);
+	ok(a.ctime == sec && a.ctimensec == 123456700, "%s: READDIRPLUS", when);
+	is_int((long)born(c, id), (long)sec, "%s: STATX", when);
+}
+
+/* The creation time that a Windows client sets, and what others see of it. */
+static void
+birth_for_windows(struct fc *c)
+{
+	struct fuse_setattr_in in = {
+		.valid = FATTR_CTIME, .ctime = 1000000000,
+		.ctimensec = 123456789,
+	};
+	uint64_t id = (uint64_t)fc_lookup(c, 1, "foreign");
+	struct fuse_attr was, a = { 0 };
+
+	fc_getattr(c, id, &was);
+	is_int(fc_setattr(c, id, &in, &a), 0, "SETATTR of the creation time");
+	is_int((long)a.ctime, 1000000000, "is answered with it");
+	ok(a.mtime == was.mtime && a.mtimensec == was.mtimensec,
+	   "and changes no other time");
+	is_int((long)rows(c), 1, "it is recorded");
+	born_at(c, id, "foreign", 1000000000, "the creation time");
+	in.ctime = (uint64_t)-11644473600;
+	is_int(fc_setattr(c, id, &in, NULL), 0, "1601");
+	in.ctime = (uint64_t)-11644473601;
+	is_int(fc_setattr(c, id, &in, NULL), -EINVAL, "not before");
+	in.ctime = INT64_MAX;
+	is_int(fc_setattr(c, id, &in, NULL), -EINVAL, "nor for ever");
+	in.ctime = 1;
+	in.ctimensec = 1000000000;
+	is_int(fc_setattr(c, id, &in, NULL), -EINVAL, "nor no time");
+	in.ctimensec = 123456789;
+	is_int(fc_setattr(c, id, &in, NULL), 0, "set again");
+	fc_stop(c);
+	fc_open_share(c);
+	fc_init_windows(c);
+	born_at(c, (uint64_t)fc_lookup(c, 1, "foreign"), "foreign", 1, "after a restart");
+	again(c);
+	id = (uint64_t)fc_lookup(c, 1, "foreign");
+	is_int((long)born(c, id), 1, "a Linux client sees it in STATX");
+	fc_getattr(c, id, &a);
+	ok(a.ctime != 1, "and the time of change in GETATTR");
+	in.ctime = 2;
+	is_int(fc_setattr(c, id, &in, NULL), 0, "which it cannot set");
+	is_int((long)born(c, id), 1, "so that the other stays");
+}
+
 /* T59. */
 static void
 for_windows(struct fc *c)
@@ -672,6 +734,7 @@ for_windows(struct fc *c)
 	ok(fc_create(c, (uint64_t)fc_lookup(c, 1, "sub"), "w", O_RDWR, 0664,
 		     NULL) > 0, "what it takes for its owner may make files");
 	is_int((long)rows(c), 0, "and nothing is recorded");
+	birth_for_windows(c);
 	fc_stop(c);
 }
 

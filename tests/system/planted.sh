@@ -211,7 +211,9 @@ fault() {
 		return
 	fi
 	if ! make -C "$build" all tests/test-fuse-special tests/test-fuse-node \
-		tests/test-fuse-names \
+		tests/test-fuse-names tests/test-daemon-reuse \
+		tests/test-daemon-loss tests/lastsync.so \
+		tests/test-casefold-state-crash \
 		>"$tmp/build.log" 2>&1; then
 		not_ok "$1: $2" "$(tail -n 20 "$tmp/build.log")"
 	else

@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 
 #include "fuse/dosattr.h"
@@ -132,6 +133,8 @@ test_chown(struct fc *c)
 	is_int(give(c, id, FS_ID_NONE, 7), 0, "of the group");
 	is_int(give(c, id, 8, FS_ID_NONE), 0, "of the user");
 	shows(c, id, "f", 8, 7);
+	is_int((long)c->counters.ids_recorded, 4, "each is counted");
+	is_int((long)c->counters.ids_refused, 0, "none refused");
 	is_int(can_access(c, id, 8, R_OK), 0, "ACCESS by the owner");
 	is_int(can_access(c, id, 9, R_OK), -EACCES, "and not by another");
 	again(c);
@@ -617,6 +620,48 @@ in_attributes(struct fc *c)
 	fc_stop(c);
 }
 
+/* A file system that has none: ramfs. */
+static void
+without_attributes(struct fc *c)
+{
+	char path[5000];
+	int64_t id;
+
+	become_nobody(65534, 65534);
+	c->state_xattr = true;
+	snprintf(path, sizeof(path), "%s/probe", c->dir);
+	fc_file(c, "probe", "");
+	if (!setxattr(path, "user.probe", "", 0, 0) || errno != EOPNOTSUPP) {
+		tap_skip("without attributes", "there are some");
+		return;
+	}
+	fc_start(c);
+	c->uid = 1000;
+	c->gid = 1001;
+	id = fc_create(c, 1, "x", O_RDWR, 04755, NULL);
+	ok(id > 0, "a file can be made");
+	shows(c, (uint64_t)id, "x", geteuid(), getegid());
+	is_int(mode_of(c, (uint64_t)id), S_IFREG | 0755, "without suid");
+	ok(fc_mkdir(c, 1, "xd", 0755) > 0, "and a directory");
+	is_int(give(c, (uint64_t)id, 3, 4), -EPERM, "it cannot be given away");
+	is_int((long)c->counters.ids_refused, 1, "which is counted");
+	fc_stop(c);
+}
+
+static void
+on_ramfs(struct fc *c)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE,
+					  NULL) ||
+	    mount("ramfs", c->dir, "ramfs", 0, "mode=777")) {
+		tap_skip("without attributes", "no ramfs can be mounted");
+		return;
+	}
+	close(c->fd);
+	c->fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	without_attributes(c);
+}
+
 /* T52: a process that stays root gives the file away. */
 static void
 host_wins(struct fc *c)
@@ -802,6 +847,7 @@ main(void)
 	}
 	try("", "", 65534, host_wins, "no privileges, and the host");
 	try("", "", 65534, in_attributes, "no privileges, attributes");
+	try("", "", 65534, on_ramfs, "no privileges, and no attributes");
 	try("", "", 65534, dos_attributes, "no privileges, DOS attributes");
 	try("0 100000 65536", "0 100000 65536", 100000, in_range, "a range");
 	try(uids, gids, 4321, for_windows, "one id, Windows");

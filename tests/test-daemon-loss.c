@@ -335,7 +335,7 @@ own(void)
 	usleep(PACE_US);
 	if (nsteps == STEPS)
 		return !killed_ms;
-	if (syncing && random() % 1000 == 0) {
+	if (syncing && random() % 150 == 0) {
 		if (sync_all() < 0)
 			return false;
 		synced = nsteps;

@@ -192,7 +192,10 @@ run_checks() {
 	# shellcheck disable=SC2086 # words
 	set -- $1
 	case $1 in
-	test) (cd "$build" && timeout 300 "tests/$2") >"$tmp/tap" 2>&1 ;;
+	test)
+		(cd "$build" && top_builddir=$build timeout 300 "tests/$2") \
+			>"$tmp/tap" 2>&1
+		;;
 	system)
 		top_srcdir=$src top_builddir=$build timeout 600 sh \
 			"$src/tests/system/$2.sh" >"$tmp/tap" 2>&1

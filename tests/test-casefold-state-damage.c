@@ -129,7 +129,8 @@ test_recover(const char *what, long least)
 	snprintf(told, sizeof(told), "%s", why);
 	is_int(do_as_told(told, said, sizeof(said)), 2,
 	       "T58 %s: the commands that are printed", what);
-	ok(strstr(told, "new.db then takes the place of state.db"), "T58 name it");
+	ok(strstr(told, "new.db then takes the place of state.db"),
+	   "T58 name it");
 	move_file("new.db", "state.db");
 	if (in_store_dir("state.db-wal"))
 		move_file("state.db-wal", "old-wal");

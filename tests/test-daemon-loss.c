@@ -551,7 +551,8 @@ preload(void)
 	const char *build = getenv("top_builddir"), *asan;
 	char path[512], options[512];
 
-	snprintf(path, sizeof(path), "%s/tests/lastsync.so", build ? build : ".");
+	snprintf(path, sizeof(path), "%s/tests/lastsync.so",
+		 build ? build : ".");
 	if (access(path, R_OK))
 		tap_skip_all("tests/lastsync.so was not built");
 	/* The runtime of a sanitizer wants to be first, and need not be. */

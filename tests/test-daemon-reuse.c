@@ -293,7 +293,8 @@ main(void)
 		cycle(i, i % (n / KILLS + 1) == 3);
 	is_int(lost, 0, "T51 %ld files are as guests made them, "
 	       "the daemon killed %ld times", n, at_kill);
-	is_int(wrong, 0, "T51 none after them shows an old owner, mode or type");
+	is_int(wrong, 0, "T51 none after them shows an old owner, mode or "
+	       "type");
 	if (reused)
 		ok(reused > n / 2, "T51 %ld of the numbers were used again",
 		   reused);

@@ -750,7 +750,8 @@ birth_for_windows(struct fc *c)
 	fc_stop(c);
 	fc_open_share(c);
 	fc_init_windows(c);
-	born_at(c, (uint64_t)fc_lookup(c, 1, "foreign"), "foreign", 1, "after a restart");
+	id = (uint64_t)fc_lookup(c, 1, "foreign");
+	born_at(c, id, "foreign", 1, "after a restart");
 	again(c);
 	id = (uint64_t)fc_lookup(c, 1, "foreign");
 	is_int((long)born(c, id), 1, "a Linux client sees it in STATX");

@@ -21,6 +21,7 @@
 enum {
 	AGE_US = 700000,	/* of a change, then it is synced */
 	LOG_PAGES = 1024,	/* of 4 KiB, then the log is moved */
+	WAIT_US = 10000,	/* between looks for one, while the log moves */
 	LOG_MOST = 8192,	/* then the rest of it while changes wait */
 	BACKUP_S = 7 * 24 * 3600,
 };
@@ -242,18 +243,64 @@ due_ms(struct cf_state *s)
 	return us <= 0 ? 0 : (int)(us / 1000) + 1;
 }
 
+static void
+sync_due(struct cf_state *s)
+{
+	if (cf_state_sync(s))
+		atomic_store(&s->dirty_us, 0);
+}
+
+static bool
+is_log_large(struct cf_state *s)
+{
+	return atomic_load(&s->wal_pages) >= LOG_PAGES && !s->broken;
+}
+
+static bool
+is_look_due(struct cf_state *s)
+{
+	return !s->backup_us || cf_clock_us() - s->backup_us > LOOK_US;
+}
+
+static void *
+run_long(void *arg)
+{
+	struct cf_state *s = arg;
+
+	if (is_log_large(s))
+		move_log(s);
+	if (is_look_due(s))
+		back_up(s);
+	return NULL;
+}
+
+/* What may take longer than a change may wait to be synced, in a thread of its
+ * own. */
+static void
+do_long(struct cf_state *s)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run_long, s)) {
+		run_long(s);
+		return;
+	}
+	while (pthread_tryjoin_np(thread, NULL)) {
+		if (!due_ms(s))
+			sync_due(s);
+		usleep(WAIT_US);
+	}
+}
+
 int
 cf_state_work(struct cf_state *s)
 {
 	int ms = due_ms(s);
 
 	if (!ms) {
-		if (cf_state_sync(s))
-			atomic_store(&s->dirty_us, 0);
-		if (atomic_load(&s->wal_pages) >= LOG_PAGES && !s->broken)
-			move_log(s);
-		if (!s->backup_us || cf_clock_us() - s->backup_us > LOOK_US)
-			back_up(s);
+		sync_due(s);
+		if (is_log_large(s) || is_look_due(s))
+			do_long(s);
 		ms = due_ms(s);
 	}
 	if (ms >= 0)

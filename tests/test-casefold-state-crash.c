@@ -324,6 +324,49 @@ test_log(void)
 	remove_store();
 }
 
+static void *
+work_once(void *arg)
+{
+	*(int *)arg = cf_state_work(store);
+	return NULL;
+}
+
+static bool
+becomes(_Atomic bool *flag)
+{
+	for (int i = 0; i < 5000 && !*flag; i++)
+		usleep(1000);
+	return *flag;
+}
+
+/* The log is being moved, which takes its time: what changes meanwhile is
+ * synced all the same. */
+static void
+test_long_move(void)
+{
+	pthread_t thread;
+	int left = 0, i;
+
+	open_store();
+	for (unsigned n = 0; n < 3000; n++)
+		set_fake(n % FILES, n);
+	clock_ns += 1000000000;
+	db_waits = false;
+	db_hangs = true;
+	pthread_create(&thread, NULL, work_once, &left);
+	ok(becomes(&db_waits), "long move: it is under way");
+	is_int(set_fake(1, 5), 0, "long move: a change");
+	clock_ns += 1000000000;
+	for (i = 0; i < 5000 && store_info().unsynced; i++)
+		usleep(1000);
+	is_int((long)store_info().unsynced, 0, "long move: it is synced");
+	db_hangs = false;
+	pthread_join(thread, NULL);
+	ok(store_stats().checkpoints > 0, "long move: and ends");
+	close_store();
+	remove_store();
+}
+
 int
 main(void)
 {
@@ -337,6 +380,7 @@ main(void)
 	test_sync_error();
 	test_backup();
 	test_log();
+	test_long_move();
 	end_store();
 	return tap_done();
 }

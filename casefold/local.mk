@@ -8,7 +8,8 @@ casefold_libcasefold_a_SOURCES = casefold/casefold.h \
 	casefold/index.c casefold/index.h casefold/keep.c casefold/names.c casefold/names.h \
 	casefold/read.c casefold/scan.c casefold/scan.h casefold/share.c \
 	casefold/state.c casefold/state.h casefold/state_cache.c \
-	casefold/state_db.h casefold/state_each.c casefold/state_open.c \
+	casefold/state_db.h casefold/state_each.c casefold/state_import.c \
+	casefold/state_open.c \
 	casefold/state_read.c casefold/state_row.c casefold/state_set.c casefold/state_set.h \
 	casefold/state_sync.c casefold/state_text.c casefold/state_tree.c \
 	casefold/state_xattr.c casefold/watch.c

@@ -263,6 +263,21 @@ int cf_state_export_tree(struct cf_state *state, int root_fd,
 int cf_state_import(struct cf_state *state, int root_fd, const char *line,
 		    char why[CF_STATE_WHY]);
 
+/* What became of each line that says something, by its place among them, in any
+ * order: 0, or -errno and why. */
+struct cf_state_told {
+	void (*line)(void *arg, size_t i, int err, const char *why);
+	void *arg;
+};
+
+/*
+ * The same for many lines, at a fraction of the cost.  0 when all have been
+ * tried, or -errno: nothing can be recorded any more.
+ */
+int cf_state_import_many(struct cf_state *state, int root_fd,
+			 char *const *lines, size_t n,
+			 const struct cf_state_told *told);
+
 /* ------------------------------------------------------------------ */
 /* The same facts in an extended attribute of the file. */
 

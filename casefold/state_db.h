@@ -9,6 +9,7 @@
 #define CASEFOLD_STATE_DB_H
 
 #include <limits.h>
+#include <sys/stat.h>
 
 #include "casefold/db.h"
 #include "casefold/scan.h"
@@ -16,7 +17,6 @@
 
 enum {
 	CF_HDL_MAX = 1 + 128,	/* the type, then the handle */
-	CF_STATE_VERSION = 1,
 	CF_STATE_BUSY_MS = 2000,	/* another process has it locked */
 };
 
@@ -65,6 +65,7 @@ struct cf_state {
 	sqlite3 *writer;
 	sqlite3_stmt *sql[S_SQLS];
 	bool writing;		/* the file says that it is in use */
+	bool batch;		/* in a transaction of several changes */
 
 	pthread_mutex_t read_lock;	/* of the list */
 	struct cf_reader *readers;	/* idle ones */
@@ -151,8 +152,25 @@ int cf_state_read(struct cf_state_fs *fs, const struct cf_state_key *key,
 
 /* ---- state_row.c ---- */
 
+/* A row to be recorded in place of what was, or to be deleted if it has no
+ * facts. */
+struct cf_state_put {
+	struct cf_state_fs *fs;
+	struct cf_state_key key;
+	struct cf_state_row row;
+};
+
+/* All of them in one transaction, or none: 0 or -errno. */
+int cf_state_put_rows(struct cf_state *s, const struct cf_state_put *put,
+		      size_t n);
 /* Delete just that row: 1, 0 if it is not there, or -errno. */
 int cf_state_delete(struct cf_state_fs *fs, const struct cf_state_key *key);
+
+/* ---- state_import.c ---- */
+
+int cf_state_stat(int fd, const char *name, struct statx *stx);
+/* Borrows fd. */
+struct cf_state_file cf_state_file_of(int fd, const struct statx *stx);
 
 /* ---- state_sync.c ---- */
 

@@ -18,7 +18,8 @@
 
 #include "casefold/state_db.h"
 
-#define APPLICATION 0x67775374	/* gwSt */
+#define APPLICATION 1735873396	/* gwSt */
+#define SCHEMA 1	/* version of the tables */
 #define TEXT(x) #x
 #define NUMBER(x) TEXT(x)
 
@@ -36,7 +37,7 @@ static const char schema[] =
 	" huid INTEGER, hgid INTEGER,"
 	" PRIMARY KEY(fs, ino, hdl)) WITHOUT ROWID;"
 	"PRAGMA application_id=" NUMBER(APPLICATION) ";"
-	"PRAGMA user_version=1;"
+	"PRAGMA user_version=" NUMBER(SCHEMA) ";"
 	"COMMIT;";
 
 static const char *const state_sql[S_SQLS] = {
@@ -70,8 +71,11 @@ cf_state_damage(struct cf_state *s, char why[CF_STATE_WHY])
 	snprintf(why, CF_STATE_WHY,
 		 "%s is damaged and was left as it is; to go on, stop the "
 		 "daemon, copy the directory, and in the copy run "
-		 "\"sqlite3 state.db .recover | sqlite3 new.db\" (of a sqlite3 "
-		 "that has the table sqlite_dbpage): new.db then takes the "
+		 "\"sqlite3 state.db .dump | sed 's/^ROLLBACK;.*/COMMIT;/' | "
+		 "sqlite3 new.db\" and then \"sqlite3 new.db 'PRAGMA "
+		 "application_id=" NUMBER(APPLICATION) "; PRAGMA "
+		 "user_version=" NUMBER(SCHEMA) "; SELECT count(*) FROM node'\", "
+		 "which says how many rows came back: new.db then takes the "
 		 "place of state.db, without state.db-wal and state.db-shm; or "
 		 "let the last backup, state.db.bak, do so; or move all of them "
 		 "away, start again and give an export to "
@@ -317,7 +321,7 @@ check_identity(struct cf_state *s)
 		return code;
 	if (application != APPLICATION || version < 1)
 		return SQLITE_NOTADB;
-	return version > CF_STATE_VERSION ? SQLITE_AUTH : 0;
+	return version > SCHEMA ? SQLITE_AUTH : 0;
 }
 
 static int

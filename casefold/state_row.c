@@ -107,12 +107,29 @@ pick_dead(const struct cf_state_key *key, struct cf_state_key *keys, int n)
 	return dead;
 }
 
+/* Of one change, or of none in a batch, which has its own. */
+static int
+begin(struct cf_state *s)
+{
+	return s->batch ? 0 : run(s, S_BEGIN);
+}
+
+/* Something was written; in a batch it is not committed yet. */
+static void
+wrote(struct cf_state *s)
+{
+	if (!s->batch)
+		cf_state_wrote(s);
+}
+
 /* Commit, or take it all back; 0 or -errno. */
 static int
 end(struct cf_state *s, int code)
 {
 	int err;
 
+	if (s->batch)
+		return cf_state_errno(s, s->writer, code);
 	if (!code)
 		code = run(s, S_COMMIT);
 	if (!code) {
@@ -153,7 +170,7 @@ replace(struct cf_state_fs *fs, uint64_t ino, const struct cf_state_key *key,
 			cf_inos_del(&fs->inos, ino);
 		return 0;
 	}
-	code = run(s, S_BEGIN);
+	code = begin(s);
 	for (int i = 0; i < dead && !code; i++)
 		code = del_row(fs, &keys[i]);
 	if (!code && row)
@@ -211,7 +228,7 @@ write_row(struct cf_state_fs *fs, const struct cf_state_key *key,
 				cf_inos_del(&fs->inos, key->ino);
 			return failed(s, code);
 		}
-		cf_state_wrote(s);
+		wrote(s);
 	}
 	cf_rows_put(&s->rows, key->tag, row);
 	if (isnew)
@@ -228,7 +245,7 @@ erase_row(struct cf_state_fs *fs, const struct cf_state_key *key)
 
 	if (code)
 		return failed(s, code);
-	cf_state_wrote(s);
+	wrote(s);
 	forget_row(fs, key);
 	if (!keys_of_ino(fs, key->ino, keys))
 		cf_inos_del(&fs->inos, key->ino);
@@ -282,6 +299,74 @@ cf_state_change(struct cf_state_fs *fs, const struct cf_state_file *file,
 	err = change(fs, &key, mask, row, now);
 	pthread_mutex_unlock(&s->lock);
 	cf_state_count(&s->stats.db_us, (uint64_t)(cf_clock_us() - begin));
+	return err;
+}
+
+/* ------------------------------------------------------------------ */
+/* Several changes in one transaction. */
+
+/* What is in memory of a row may be of a transaction that was taken back. */
+static void
+read_again(struct cf_state_fs *fs, const struct cf_state_key *key)
+{
+	struct cf_state *s = fs->state;
+	struct cf_row row;
+	int n = cf_state_read_row(fs, s->writer, s->sql[S_GET], key, &row);
+
+	if (n > 0 && cf_inos_add(&fs->inos, key->ino) >= 0) {
+		cf_rows_put(&s->rows, key->tag, &row);
+		return;
+	}
+	cf_rows_del(&s->rows, key->tag);
+	if (n)
+		s->rows.lost++;		/* ask the database from now on */
+}
+
+static int
+put_all(struct cf_state *s, const struct cf_state_put *put, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = cf_state_errno(s, s->writer, put_fs(put[i].fs));
+	if (!err)
+		err = cf_state_errno(s, s->writer, begin(s));
+	if (err)
+		return err;
+	s->batch = true;
+	for (size_t i = 0; i < n && !err; i++)
+		err = change(put[i].fs, &put[i].key,
+			     CF_STATE_FACTS | CF_STATE_HOST, &put[i].row, NULL);
+	s->batch = false;
+	if (!err)
+		return end(s, 0);
+	if (!sqlite3_get_autocommit(s->writer))
+		run(s, S_ROLLBACK);
+	return err;
+}
+
+int
+cf_state_put_rows(struct cf_state *s, const struct cf_state_put *put, size_t n)
+{
+	int64_t start = cf_clock_us();
+	size_t had;
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	had = s->nrows;
+	err = n > 1 ? cf_state_begin(s) : 0;
+	if (n == 1) {
+		err = change(put->fs, &put->key, CF_STATE_FACTS | CF_STATE_HOST,
+			     &put->row, NULL);
+	} else if (!err) {
+		err = put_all(s, put, n);
+		for (size_t i = 0; i < n && err; i++)
+			read_again(put[i].fs, &put[i].key);
+		if (err)
+			s->nrows = had;
+	}
+	pthread_mutex_unlock(&s->lock);
+	cf_state_count(&s->stats.db_us, (uint64_t)(cf_clock_us() - start));
 	return err;
 }
 

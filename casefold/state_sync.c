@@ -21,7 +21,9 @@
 enum {
 	AGE_US = 700000,	/* of a change, then it is synced */
 	LOG_PAGES = 1024,	/* of 4 KiB, then the log is moved */
-		BACKUP_S = 7 * 24 * 3600,
+	WAIT_US = 10000,	/* between looks for one, while the log moves */
+	LOG_MOST = 8192,	/* then the rest of it while changes wait */
+	BACKUP_S = 7 * 24 * 3600,
 };
 
 static int
@@ -102,27 +104,47 @@ cf_state_sync(struct cf_state *s)
 	return err;
 }
 
-/* PASSIVE: nobody waits for it, and it waits for nobody.  Whoever writes next
- * after all was moved begins the log anew. */
+/* PASSIVE: nobody waits for it, and it waits for nobody.  0 or a code; *left is
+ * what it did not move of *pages. */
+static int
+move_pages(struct cf_state *s, int *pages, int *left)
+{
+	int moved = 0;
+	int code = sqlite3_wal_checkpoint_v2(s->mover, NULL,
+					     SQLITE_CHECKPOINT_PASSIVE, pages,
+					     &moved);
+
+	*left = *pages - moved;
+	if (!code)
+		cf_state_count(&s->stats.checkpoints, 1);
+	return code;
+}
+
+/*
+ * Whoever writes next after all was moved begins the log anew.  Where changes
+ * never pause there is always more when it has been moved: then they wait while
+ * the rest of a large log is.
+ */
 static void
 move_log(struct cf_state *s)
 {
-	int code = 0, pages = 0, moved = 0;
+	int code = 0, pages = 0, left = 0;
 
 	if (!s->mover)
 		code = cf_state_connect(s, &s->mover);
 	if (!code)
-		code = sqlite3_wal_checkpoint_v2(s->mover, NULL,
-						 SQLITE_CHECKPOINT_PASSIVE,
-						 &pages, &moved);
+		code = move_pages(s, &pages, &left);
+	if (!code && left && pages > LOG_MOST) {
+		pthread_mutex_lock(&s->lock);
+		code = move_pages(s, &pages, &left);
+		pthread_mutex_unlock(&s->lock);
+	}
 	if (code && (code & 0xff) != SQLITE_BUSY) {
 		cf_state_errno(s, s->mover, code);
 		return;
 	}
-	if (!code)
-		cf_state_count(&s->stats.checkpoints, 1);
 	/* Again when it has grown, or next time if a reader was in the way. */
-	atomic_store(&s->wal_pages, pages == moved ? 0 : LOG_PAGES);
+	atomic_store(&s->wal_pages, left ? LOG_PAGES : 0);
 }
 
 /* ------------------------------------------------------------------ */
@@ -221,18 +243,64 @@ due_ms(struct cf_state *s)
 	return us <= 0 ? 0 : (int)(us / 1000) + 1;
 }
 
+static void
+sync_due(struct cf_state *s)
+{
+	if (cf_state_sync(s))
+		atomic_store(&s->dirty_us, 0);
+}
+
+static bool
+is_log_large(struct cf_state *s)
+{
+	return atomic_load(&s->wal_pages) >= LOG_PAGES && !s->broken;
+}
+
+static bool
+is_look_due(struct cf_state *s)
+{
+	return !s->backup_us || cf_clock_us() - s->backup_us > LOOK_US;
+}
+
+static void *
+run_long(void *arg)
+{
+	struct cf_state *s = arg;
+
+	if (is_log_large(s))
+		move_log(s);
+	if (is_look_due(s))
+		back_up(s);
+	return NULL;
+}
+
+/* What may take longer than a change may wait to be synced, in a thread of its
+ * own. */
+static void
+do_long(struct cf_state *s)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run_long, s)) {
+		run_long(s);
+		return;
+	}
+	while (pthread_tryjoin_np(thread, NULL)) {
+		if (!due_ms(s))
+			sync_due(s);
+		usleep(WAIT_US);
+	}
+}
+
 int
 cf_state_work(struct cf_state *s)
 {
 	int ms = due_ms(s);
 
 	if (!ms) {
-		if (cf_state_sync(s))
-			atomic_store(&s->dirty_us, 0);
-		if (atomic_load(&s->wal_pages) >= LOG_PAGES && !s->broken)
-			move_log(s);
-		if (!s->backup_us || cf_clock_us() - s->backup_us > LOOK_US)
-			back_up(s);
+		sync_due(s);
+		if (is_log_large(s) || is_look_due(s))
+			do_long(s);
 		ms = due_ms(s);
 	}
 	if (ms >= 0)

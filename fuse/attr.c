@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "fuse/dosattr.h"
 #include "fuse/owners.h"
 
 #ifndef SYS_fchmodat2
@@ -261,12 +262,16 @@ set_times(const struct fuse_setattr_in *in, int fd, bool real)
 
 #define TIMES (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)
 
-/* Owner before mode: chown clears suid and sgid bits. */
+/* Owner before mode: chown clears suid and sgid bits.  The time of change that
+ * a Windows client sends is what it shows as the creation time. */
 static int
 set_all(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 {
+	bool birth = (in->valid & FATTR_CTIME) && fs_sets_birth(c);
 	int err = 0;
 
+	if (birth && !c->may_block)
+		return FS_DEFER;
 	if (in->valid & (FATTR_UID | FATTR_GID))
 		err = c->share->records ? fs_chown(c, fd, in) :
 					  fs_ids_set_owner(c, fd, in);
@@ -276,6 +281,8 @@ set_all(struct fs_ctx *c, const struct fuse_setattr_in *in, int fd)
 		err = set_size(c, in, fd);
 	if (!err && (in->valid & TIMES))
 		err = set_times(in, fd, c->fh && !(c->fh->flags & O_PATH));
+	if (!err && birth)
+		err = fs_set_birth(c, fd, (int64_t)in->ctime, in->ctimensec);
 	return err;
 }
 

@@ -209,6 +209,8 @@ fs_chown(struct fs_ctx *c, int fd, const struct fuse_setattr_in *in)
 	err = place_bits(c, fd, &stx, mode, &k.row, &host);
 	if (!err)
 		err = fs_owners_change(c, c->node, fd, &stx, MINE, &k.row);
+	if (err == -EOPNOTSUPP)		/* no attributes, no such owner */
+		return fs_ids_refused(c, -EPERM);
 	if (!err && host != (stx.stx_mode & 07777))
 		err = fs_chmod_path(c, fd, host);
 	if (!err && (k.row.has & OWNER))
@@ -370,9 +372,10 @@ fs_made(struct fs_ctx *c, struct fs_node *n, int fd, const struct statx *stx)
 	if (m->inherits && S_ISDIR(stx->stx_mode))
 		row.mode |= S_ISGID;
 	err = fs_owners_change(c, n, fd, stx, m->has, &row);
-	/* Only files and directories have attributes for that. */
-	if (!c->share->state && !S_ISREG(stx->stx_mode) &&
-	    !S_ISDIR(stx->stx_mode))
+	/* Only files and directories have attributes for that, and not on every
+	 * file system: what is made is the daemon's then. */
+	if (!c->share->state && (err == -EOPNOTSUPP ||
+	    (!S_ISREG(stx->stx_mode) && !S_ISDIR(stx->stx_mode))))
 		return 0;
 	if (!err && (m->has & OWNER))
 		fs_count(&c->req->counters->ids_recorded, 1);

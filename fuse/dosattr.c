@@ -28,6 +28,8 @@
 #include "fuse/owners.h"
 
 #define DOS (CF_STATE_DOS | CF_STATE_CRTIME)
+#define TICKS 10000000ll	/* of FILETIME, in a second */
+#define SINCE_1601 11644473600ll	/* seconds, until 1970 */
 
 enum {
 	HAS_ATTRIB = 0x01,
@@ -265,4 +267,28 @@ fs_dos_list(struct fs_ctx *c, char *list, size_t len, size_t size)
 		len += sizeof(FS_DOSATTRIB);
 	}
 	return (ssize_t)len;
+}
+
+/* ------------------------------------------------------------------ */
+
+bool
+fs_sets_birth(const struct fs_ctx *c)
+{
+	return fs_is_windows(c->s) && fs_owners_can(c, c->node->mount);
+}
+
+int
+fs_set_birth(struct fs_ctx *c, int fd, int64_t sec, uint32_t nsec)
+{
+	struct cf_state_row row = { .has = CF_STATE_CRTIME };
+	struct statx stx;
+	int err;
+
+	if (sec < -SINCE_1601 || sec > INT64_MAX / TICKS - SINCE_1601 - 1 ||
+	    nsec >= 1000000000)
+		return -EINVAL;
+	row.crtime = (sec + SINCE_1601) * TICKS + nsec / 100;
+	err = fs_statx(c, fd, "", &stx);
+	return err ? err : fs_owners_change(c, c->node, fd, &stx,
+					    CF_STATE_CRTIME, &row);
 }

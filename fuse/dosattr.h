@@ -27,4 +27,9 @@ int fs_dos_remove(struct fs_ctx *c, int err);
 /* Adds its name to a list of `len` bytes where there is room for `size`. */
 ssize_t fs_dos_list(struct fs_ctx *c, char *list, size_t len, size_t size);
 
+/* Does what a client sets as the time of change become the creation time? */
+bool fs_sets_birth(const struct fs_ctx *c);
+/* Record it, of an open file; 0 or -errno, or FS_DEFER. */
+int fs_set_birth(struct fs_ctx *c, int fd, int64_t sec, uint32_t nsec);
+
 #endif

@@ -36,6 +36,7 @@ struct answer {
 	int err;
 	char why[ANSWER_WHY];
 	char *piece;		/* NULL until it is needed */
+	struct answer_counts counts;
 };
 
 static struct answer *
@@ -109,6 +110,17 @@ bool
 answer_is_wanted(const struct answer *a)
 {
 	return !atomic_load(&a->cancelled);
+}
+
+void
+answer_count(struct answer *a, size_t i, bool done)
+{
+	struct answer_counts *n = &a->counts;
+
+	if (!i)
+		n->first = done;
+	n->done += done;
+	n->refused += !done;
 }
 
 int
@@ -324,6 +336,12 @@ bool
 answer_is_small(const struct answer *a)
 {
 	return a->work->small;
+}
+
+const struct answer_counts *
+answer_counts(const struct answer *a)
+{
+	return &a->counts;
 }
 
 void

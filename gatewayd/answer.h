@@ -24,8 +24,14 @@ struct answer_work {
 	/* On the control thread, after it, even if nobody wants it any more:
 	 * frees arg. */
 	void (*end)(void *arg, int err, const char *why);
-	/* One of thousands: a log line for each would be too much. */
+	/* Some of thousands: a log line for each would be too much.  It says
+	 * answer_count() for each that was done or refused. */
 	bool small;
+};
+
+struct answer_counts {
+	unsigned long done, refused;
+	bool first;		/* the first was done */
 };
 
 /*
@@ -41,6 +47,8 @@ int answer_new(struct gw *gw, const struct answer_work *work, void *arg,
 /* Add a line; -ECANCELED: nobody wants it any more. */
 int answer_put(struct answer *a, const char *line);
 bool answer_is_wanted(const struct answer *a);
+/* The i-th of those, from 0; in any order. */
+void answer_count(struct answer *a, size_t i, bool done);
 /* Forget what was added. */
 int answer_reset(struct answer *a);
 /* It is what this file holds.  Takes `fd`. */
@@ -57,6 +65,7 @@ bool answer_fetch(struct answer *a);
 /* Move the piece to `out`; -errno if it could not be read. */
 int answer_take(struct answer *a, struct evbuffer *out);
 bool answer_is_small(const struct answer *a);
+const struct answer_counts *answer_counts(const struct answer *a);
 /* It is not wanted any more, or done. */
 void answer_drop(struct answer *a);
 

@@ -42,18 +42,24 @@ end_run(struct client *c)
 	memset(r, 0, sizeof(*r));
 }
 
-/* The first of a run is logged as any other, the others are counted. */
+/* The first line of a run is logged as any other, the others are counted. */
 static void
-log_small(struct client *c, const char *path, const char *text, const char *how)
+log_small(struct client *c, const char *why)
 {
-	if (c->run.path && !strcmp(c->run.path, path)) {
-		c->run.refused += how != NULL;
-		c->run.done += how == NULL;
-		return;
+	struct answer_counts n = *answer_counts(c->answer);
+
+	if (!c->run.path || strcmp(c->run.path, c->asked)) {
+		end_run(c);
+		if (n.done + n.refused > 1)
+			c->text[strcspn(c->text, ";")] = '\0';
+		log_write(c, c->asked, c->text, n.first ? "done" :
+			  why ? why : "refused");
+		c->run.path = strdup(c->asked);
+		n.done -= n.first;
+		n.refused -= !n.first && n.refused;
 	}
-	end_run(c);
-	log_write(c, path, text, how ? how : "done");
-	c->run.path = strdup(path);
+	c->run.done += n.done;
+	c->run.refused += n.refused;
 }
 
 static void
@@ -123,7 +129,7 @@ begin_answer(struct client *c)
 	int err = answer_result(c->answer, &len, &why);
 
 	if (c->asked && answer_is_small(c->answer))
-		log_small(c, c->asked, c->text, err ? why : NULL);
+		log_small(c, err ? why : NULL);
 	else if (c->asked)
 		log_write(c, c->asked, c->text, err ? why : "done");
 	free(c->asked);

@@ -14,16 +14,26 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WINDOW = 64 };	/* lines on their way that have no answer yet */
+enum {
+	ROWS = 256,		/* in a request, at most: the daemon's limit */
+	BYTES = 32 << 10,
+	WINDOW = 4,		/* requests on their way */
+};
+
+struct batch {
+	size_t n, len;
+	unsigned long number[ROWS];	/* of the lines */
+	char rows[BYTES];		/* with a ';' between them */
+};
 
 struct import {
 	struct ctl *ctl;
 	char path[256];			/* shares/TAG/state */
 	unsigned long number;		/* of the line that was read last */
-	unsigned long sent, answered;	/* lines that say something */
-	unsigned long of[WINDOW];	/* their numbers */
-	unsigned long done, refused;
+	unsigned long sent, answered;	/* requests */
+	unsigned long done, refused;	/* lines */
 	int status;			/* other than DONE: stop */
+	struct batch batch[WINDOW];
 };
 
 static int
@@ -40,110 +50,208 @@ state_export(struct ctl *ctl, const char *name, const char *file)
 
 /* Would every line be refused like this one? */
 static bool
-is_fatal(const struct gw_reply *r)
+is_fatal(const char *name, const char *why)
 {
 	static const char *const always[] = { "EROFS", "ENOSPC", "EDQUOT",
 					      "EIO" };
 
 	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
-		if (!strcmp(r->name, always[i]))
+		if (!strcmp(name, always[i]))
 			return true;
 	/* Words about one file begin with its path. */
-	return (!strcmp(r->name, "EPERM") || !strcmp(r->name, "EOPNOTSUPP")) &&
-	       r->text[0] != '"';
+	return (!strcmp(name, "EPERM") || !strcmp(name, "EOPNOTSUPP")) &&
+	       why[0] != '"';
+}
+
+static void
+refuse(struct import *im, unsigned long number, const char *name,
+       const char *why)
+{
+	im->refused++;
+	fprintf(stderr, "gatewayctl: line %lu: %s\n", number,
+		*why ? why : name);
+	if (im->status == DONE && is_fatal(name, why))
+		im->status = strcmp(name, "EPERM") ? FAILED : NO_PERMISSION;
+}
+
+/* A line for each row that was refused: its place in the request, the error's
+ * name, why.  Behind one that is fatal no row was tried. */
+static void
+take_refused(struct import *im, const struct batch *b, char *text)
+{
+	char *save = NULL, *end, *why;
+	unsigned long last = b->n, bad = 0, i;
+
+	for (char *line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		i = strtoul(line, &end, 10);
+		if (i < 1 || i > b->n || *end != ' ')
+			continue;
+		end++;
+		why = end + strcspn(end, " ");
+		if (*why)
+			*why++ = '\0';
+		refuse(im, b->number[i - 1], end, why);
+		bad++;
+		if (is_fatal(end, why))
+			last = i;
+	}
+	im->done += last - bad;
 }
 
 static void
 take_answer(struct import *im)
 {
-	unsigned long number = im->of[im->answered % WINDOW];
+	struct batch *b = &im->batch[im->answered++ % WINDOW];
 	struct gw_reply r;
 	int err = gw_client_recv(&im->ctl->client, &r);
 
-	im->answered++;
+	if (err) {
+		im->status = client_failed(im->ctl, err);
+		gw_client_fini(&im->ctl->client);
+	} else if (r.refused) {
+		refuse(im, b->number[0], r.name, r.text);
+		im->refused += b->n - 1;
+	} else {
+		take_refused(im, b, r.text);
+	}
+	if (!err)
+		gw_reply_fini(&r);
+	b->n = b->len = 0;
+}
+
+/* The batch is full, or the last. */
+static void
+send_batch(struct import *im)
+{
+	struct batch *b = &im->batch[im->sent % WINDOW];
+	int err;
+
+	if (!b->n || im->status != DONE)
+		return;
+	b->rows[b->len] = '\0';
+	err = gw_client_send(&im->ctl->client, "write", im->path, b->rows);
 	if (err) {
 		im->status = client_failed(im->ctl, err);
 		gw_client_fini(&im->ctl->client);
 		return;
 	}
-	if (!r.refused) {
-		im->done++;
-	} else {
-		im->refused++;
-		fprintf(stderr, "gatewayctl: line %lu: %s\n", number,
-			*r.text ? r.text : r.name);
-		if (im->status == DONE && is_fatal(&r))
-			im->status = strcmp(r.name, "EPERM") ? FAILED :
-							       NO_PERMISSION;
-	}
-	gw_reply_fini(&r);
+	im->sent++;
+	if (im->sent - im->answered == WINDOW)
+		take_answer(im);
 }
 
 static void
-send_line(struct import *im, const char *line)
+add_row(struct import *im, const char *line, size_t len)
 {
-	int err;
+	struct batch *b = &im->batch[im->sent % WINDOW];
 
-	if (im->sent - im->answered == WINDOW)
-		take_answer(im);
+	if (b->n == ROWS || (b->n && len + 2 > BYTES - b->len)) {
+		send_batch(im);
+		b = &im->batch[im->sent % WINDOW];
+	}
 	if (im->status != DONE)
 		return;
-	err = gw_client_send(&im->ctl->client, "write", im->path, line);
-	if (err) {
-		im->status = client_failed(im->ctl, err);
-		gw_client_fini(&im->ctl->client);
+	if (len + 2 > BYTES) {
+		refuse(im, im->number, "EINVAL", "it is too long");
 		return;
 	}
-	im->of[im->sent++ % WINDOW] = im->number;
+	if (b->n)
+		b->rows[b->len++] = ';';
+	memcpy(b->rows + b->len, line, len);
+	b->len += len;
+	b->number[b->n++] = im->number;
+}
+
+/* How a line could be taken for more or less than one row, if at all. */
+static enum { ROW, OPEN, SEVERAL }
+form_of(const char *line)
+{
+	bool inside = false;
+
+	for (; *line; line++) {
+		inside ^= *line == '"';
+		if (*line == ';' && !inside)
+			return SEVERAL;
+	}
+	return inside ? OPEN : ROW;
 }
 
 static void
 import_line(struct import *im, char *line, size_t len)
 {
+	size_t blank;
+
 	im->number++;
 	while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
 		line[--len] = '\0';
 	if (strlen(line) != len || strchr(line, '\r')) {
-		fprintf(stderr, "gatewayctl: line %lu: it is not text\n",
-			im->number);
-		im->refused++;
+		refuse(im, im->number, "EINVAL", "it is not text");
 		return;
 	}
-	line += strspn(line, " \t");
-	if (*line && *line != '#')
-		send_line(im, line);
+	blank = strspn(line, " \t");
+	line += blank;
+	if (!*line || *line == '#')
+		return;
+	switch (form_of(line)) {
+	case ROW:
+		add_row(im, line, len - blank);
+		break;
+	case OPEN:		/* alone, to be told what is wrong with it */
+		send_batch(im);
+		add_row(im, line, len - blank);
+		send_batch(im);
+		break;
+	case SEVERAL:
+		refuse(im, im->number, "EINVAL", "\";\" is no field");
+		break;
+	}
+}
+
+static void
+import_all(struct import *im)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n;
+
+	while (im->status == DONE && (n = getline(&line, &size, stdin)) > 0)
+		import_line(im, line, (size_t)n);
+	free(line);
+	if (ferror(stdin)) {
+		fprintf(stderr, "gatewayctl: standard input: %s\n",
+			strerror(errno));
+		im->status = FAILED;
+	}
+	send_batch(im);
+	while (im->answered < im->sent && im->ctl->client.fd >= 0)
+		take_answer(im);
+	printf("%lu lines recorded, %lu refused\n", im->done, im->refused);
+	if (im->status == DONE && im->refused)
+		im->status = FAILED;
 }
 
 static int
 state_import(struct ctl *ctl, const char *name, const char *file)
 {
-	struct import im = { .ctl = ctl };
+	struct import *im = calloc(1, sizeof(*im));
 	struct gw_reply r;
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t n;
+	int status;
 
 	(void)file;
-	/* Connects, and a share that is not there is named once. */
-	im.status = read_file(ctl, name, "status", &r);
-	if (im.status != DONE)
-		return im.status;
-	gw_reply_fini(&r);
-	snprintf(im.path, sizeof(im.path), "shares/%s/state", name);
-	while (im.status == DONE && (n = getline(&line, &size, stdin)) > 0)
-		import_line(&im, line, (size_t)n);
-	free(line);
-	if (ferror(stdin)) {
-		fprintf(stderr, "gatewayctl: standard input: %s\n",
-			strerror(errno));
-		im.status = FAILED;
-	}
-	while (im.answered < im.sent && ctl->client.fd >= 0)
-		take_answer(&im);
-	printf("%lu lines recorded, %lu refused\n", im.done, im.refused);
-	if (im.status == DONE && im.refused)
+	if (!im)
 		return FAILED;
-	return im.status;
+	im->ctl = ctl;
+	/* Connects, and a share that is not there is named once. */
+	im->status = read_file(ctl, name, "status", &r);
+	if (im->status == DONE) {
+		gw_reply_fini(&r);
+		snprintf(im->path, sizeof(im->path), "shares/%s/state", name);
+		import_all(im);
+	}
+	status = im->status;
+	free(im);
+	return status;
 }
 
 /* ---- the others ---- */

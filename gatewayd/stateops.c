@@ -23,6 +23,8 @@
 enum {
 	PROBLEMS_MAX = 1000,	/* lines about rows, of one check */
 	POOL_PART = 16,		/* of the pool may be long tasks */
+	IMPORT_ROWS = 256,	/* in a line; what is wrong with each, in no
+				 * more than ANSWER_PIECE bytes */
 };
 
 struct state_job {
@@ -35,7 +37,7 @@ struct state_job {
 	char *dir;		/* of state.db */
 	int root_fd;		/* O_PATH; -1: open `path` */
 	char *path;
-	char *line;		/* to be imported */
+	char *line;		/* rows to be imported, ';' between them */
 	bool gc;
 	struct answer *answer;	/* while it runs */
 	struct state_host host;
@@ -190,15 +192,68 @@ run_backup(struct answer *a, void *arg, char why[ANSWER_WHY])
 	return explain(job, err, why);
 }
 
+/* Cut at each ';' that stands outside of paths; how many rows it has, of which
+ * the first IMPORT_ROWS are in row[]. */
+static size_t
+split_rows(char *text, char *row[IMPORT_ROWS])
+{
+	bool inside = false;
+	size_t n = 0;
+	char *p = text;
+
+	for (;; p++) {
+		inside ^= *p == '"';
+		if (*p && (*p != ';' || inside))
+			continue;
+		if (*text && n++ < IMPORT_ROWS)
+			row[n - 1] = text;
+		if (!*p)
+			return n;
+		*p = '\0';
+		text = p + 1;
+	}
+}
+
+/* A line of the reply for each that was refused. */
+static void
+put_told(void *arg, size_t i, int err, const char *why)
+{
+	struct state_job *job = arg;
+	char line[CF_STATE_WHY + 64];
+
+	answer_count(job->answer, i, !err);
+	if (!err)
+		return;
+	snprintf(line, sizeof(line), "%zu %s %s", i + 1, tree_errno_name(err),
+		 why);
+	(void)answer_put(job->answer, line);	/* who left needs none */
+}
+
 static int
 run_import(struct answer *a, void *arg, char why[ANSWER_WHY])
 {
 	struct state_job *job = arg;
+	struct cf_state_told told = { put_told, job };
+	char *row[IMPORT_ROWS];
+	size_t n = split_rows(job->line, row);
 	int err = open_root(job);
 
-	(void)a;
-	return err ? err : cf_state_import(job->state, job->root_fd, job->line,
-					   why);
+	job->answer = a;
+	if (!err && n > IMPORT_ROWS) {
+		snprintf(why, ANSWER_WHY, "more than %d rows in a line",
+			 IMPORT_ROWS);
+		err = -E2BIG;
+	}
+	if (err || n < 2) {
+		if (!err)
+			err = cf_state_import(job->state, job->root_fd,
+					      n ? row[0] : "", why);
+		answer_count(a, 0, !err);
+		return err;
+	}
+	/* What cannot go on has said so, behind the row's number. */
+	(void)cf_state_import_many(job->state, job->root_fd, row, n, &told);
+	return 0;
 }
 
 static int

@@ -8,7 +8,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
+#include <grp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -106,6 +108,33 @@ daemon_start(struct daemon *d, const char *const *tags, const char *keys)
 	err = server_start(s);
 	if (err)
 		give_up(d, "the daemon starts");
+}
+
+void
+daemon_as_nobody(void)
+{
+	if (geteuid() == 0 &&
+	    (setgroups(0, NULL) || setresgid(65534, 65534, 65534) ||
+	     setresuid(65534, 65534, 65534)))
+		tap_skip_all("cannot become another user");
+}
+
+void
+daemon_kill(struct daemon *d)
+{
+	int status;
+
+	if (d->server.pid <= 0)
+		return;
+	kill(d->server.pid, SIGKILL);
+	waitpid(d->server.pid, &status, 0);
+	d->server.pid = 0;
+}
+
+int
+daemon_again(struct daemon *d)
+{
+	return server_start(&d->server);
 }
 
 /* A guest can have taken every permission from its directories. */

@@ -25,6 +25,11 @@ struct daemon {
  * it does not start.
  */
 void daemon_start(struct daemon *d, const char *const *tags, const char *keys);
+/* Be a user who can give no file away, unless this is one; before the start. */
+void daemon_as_nobody(void);
+/* kill -9, and the same once more in the same place: 0 or -errno. */
+void daemon_kill(struct daemon *d);
+int daemon_again(struct daemon *d);
 /* Replace `keys`; counts at the next reload. */
 void daemon_keys(const struct daemon *d, const char *keys);
 /* Test points: it stops when asked, in time and well, and complained of

@@ -31,7 +31,8 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-dead tests/test-daemon-queues \
 	tests/test-daemon-windows tests/test-daemon-windows-life \
 	tests/test-daemon-isolation tests/test-throttle \
-	tests/test-daemon-casefold tests/test-daemon-state
+	tests/test-daemon-casefold tests/test-daemon-state \
+	tests/test-daemon-reuse tests/test-daemon-loss
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -80,6 +81,18 @@ tests_test_daemon_windows_SOURCES = tests/test-daemon-windows.c tests/tap.h
 tests_test_daemon_windows_LDADD = $(whole_test_ldadd)
 tests_test_daemon_casefold_SOURCES = tests/test-daemon-casefold.c tests/tap.h
 tests_test_daemon_casefold_LDADD = $(whole_test_ldadd)
+tests_test_daemon_reuse_SOURCES = tests/test-daemon-reuse.c tests/tap.h
+tests_test_daemon_reuse_LDADD = $(whole_test_ldadd)
+tests_test_daemon_loss_SOURCES = tests/test-daemon-loss.c tests/tap.h
+tests_test_daemon_loss_LDADD = $(whole_test_ldadd)
+# Preloaded into the daemon; never with the runtime of a sanitizer in it.
+check_DATA = tests/lastsync.so
+CLEANFILES += tests/lastsync.so
+EXTRA_DIST += tests/lastsync.c
+tests/lastsync.so: tests/lastsync.c
+	$(AM_V_CCLD)$(MKDIR_P) tests && $(CC) $(CPPFLAGS) -std=gnu11 -pthread \
+	$(WARN_CFLAGS) $(CFLAGS) -fPIC -shared -o $@ \
+	$(top_srcdir)/tests/lastsync.c
 tests_test_daemon_windows_life_SOURCES = tests/test-daemon-windows-life.c \
 	tests/tap.h
 tests_test_daemon_windows_life_LDADD = $(whole_test_ldadd)

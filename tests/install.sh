@@ -9,8 +9,9 @@ build_packages="build-essential autoconf automake pkg-config
 guest_packages="qemu-system-x86 busybox-static"
 test_packages="git fio e2fsprogs xfsprogs btrfs-progs mmdebstrap sqlite3
 	stress-ng $guest_packages"
-# Not on everybody's machine: postgresql starts a server when it is installed.
-ci_packages="clang libclang-rt-dev shellcheck postgresql"
+# Not on everybody's machine: postgresql and samba start servers when they are
+# installed.
+ci_packages="clang libclang-rt-dev shellcheck postgresql attr samba smbclient"
 
 missing_packages() {
 	for install_pkg; do

@@ -37,7 +37,8 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-atime.sh tests/system/mount-casefold.sh \
 	tests/system/mount-ids.sh tests/system/casefold-fs.sh \
 	tests/system/mount-owners.sh tests/system/mount-tar.sh \
-	tests/system/mount-reload.sh tests/system/guest-two-tags.sh \
+	tests/system/mount-reload.sh tests/system/samba.sh \
+	tests/system/guest-two-tags.sh \
 	tests/system/guest-inode-identity.sh tests/system/guest-casefold.sh \
 	tests/system/systemd.sh
 # Only in check-long: they take minutes whatever SCALE says.

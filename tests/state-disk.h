@@ -24,8 +24,9 @@ static struct image {
 	size_t size;
 	bool named;		/* the directory was synced with it */
 } safe[NAMES];
-static bool noting, disk_fails;
-static int64_t clock_ns;	/* added to the clock */
+static bool noting, disk_fails, disk_is_slow;
+static _Atomic bool db_hangs, db_waits;	/* syncs of state.db alone */
+static _Atomic int64_t clock_ns;	/* added to the clock */
 
 /* ------------------------------------------------------------------ */
 /* In place of the C library's. */
@@ -76,6 +77,13 @@ note_sync(int fd)
 {
 	int i = noting ? path_in_store(fd) : -1;
 
+	if (disk_is_slow)
+		usleep(5000);
+	if (db_hangs && path_in_store(fd) == 0) {
+		db_waits = true;
+		while (db_hangs)
+			usleep(1000);
+	}
 	if (i == NAMES) {
 		for (int k = 0; k < NAMES; k++)
 			safe[k].named = in_store_dir(db_names[k]);

@@ -5,7 +5,9 @@
  */
 #include "config.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 #include "tests/state-disk.h"
@@ -275,6 +277,96 @@ test_backup(void)
 	remove_store();
 }
 
+/* ------------------------------------------------------------------ */
+
+enum { CHANGES = 60000, LOG_MIB = 128 };
+static atomic_bool changed_all;
+
+static void *
+change_on(void *arg)
+{
+	long *failed = arg;
+
+	for (unsigned i = 0; i < CHANGES; i++)
+		*failed += set_fake(i % FILES, i) != 0;
+	changed_all = true;
+	return NULL;
+}
+
+/* Changes that never pause: the log begins anew all the same. */
+static void
+test_log(void)
+{
+	long failed = 0, got = 0;
+	char path[PATH_MAX];
+	pthread_t thread;
+	struct stat st;
+
+	open_store();
+	disk_is_slow = true;
+	pthread_create(&thread, NULL, change_on, &failed);
+	while (!changed_all) {
+		clock_ns += 1000000000;
+		cf_state_work(store);
+	}
+	pthread_join(thread, NULL);
+	disk_is_slow = false;
+	is_int(failed, 0, "log: %d changes without a pause", CHANGES);
+	snprintf(path, sizeof(path), "%s/state.db-wal", store_dir);
+	if (stat(path, &st))
+		bail(path);
+	ok(st.st_size < LOG_MIB << 20,
+	   "log: it has %ld MiB", (long)(st.st_size >> 20));
+	for (unsigned i = CHANGES - FILES; i < CHANGES; i++)
+		got += get_fake(i % FILES) == (long)i;
+	is_int(got, FILES, "log: all are there");
+	close_store();
+	remove_store();
+}
+
+static void *
+work_once(void *arg)
+{
+	*(int *)arg = cf_state_work(store);
+	return NULL;
+}
+
+static bool
+becomes(_Atomic bool *flag)
+{
+	for (int i = 0; i < 5000 && !*flag; i++)
+		usleep(1000);
+	return *flag;
+}
+
+/* The log is being moved, which takes its time: what changes meanwhile is
+ * synced all the same. */
+static void
+test_long_move(void)
+{
+	pthread_t thread;
+	int left = 0, i;
+
+	open_store();
+	for (unsigned n = 0; n < 3000; n++)
+		set_fake(n % FILES, n);
+	clock_ns += 1000000000;
+	db_waits = false;
+	db_hangs = true;
+	pthread_create(&thread, NULL, work_once, &left);
+	ok(becomes(&db_waits), "long move: it is under way");
+	is_int(set_fake(1, 5), 0, "long move: a change");
+	clock_ns += 1000000000;
+	for (i = 0; i < 5000 && store_info().unsynced; i++)
+		usleep(1000);
+	is_int((long)store_info().unsynced, 0, "long move: it is synced");
+	db_hangs = false;
+	pthread_join(thread, NULL);
+	ok(store_stats().checkpoints > 0, "long move: and ends");
+	close_store();
+	remove_store();
+}
+
 int
 main(void)
 {
@@ -287,6 +379,8 @@ main(void)
 	test_power();
 	test_sync_error();
 	test_backup();
+	test_log();
+	test_long_move();
 	end_store();
 	return tap_done();
 }

@@ -70,38 +70,105 @@ test_refused(struct image image[NAMES], const char *what)
 {
 	put_images(image);
 	is_int(open_store_with(0, false), -EIO, "T58 refused: %s", what);
-	ok(strstr(why, "damaged") && strstr(why, ".recover") &&
+	ok(strstr(why, "damaged") && strstr(why, "sqlite3 state.db") &&
 	   strstr(why, store_dir), "T58 says how to go on");
 	ok(is_kept(0, &image[0]) && is_kept(1, &image[1]), "T58 kept");
 }
 
-/* As the sentence says. */
-static void
-test_recover(void)
+/* Run the commands that the sentence has in quotes, in that directory; what
+ * the last of them says is put into `said`.  How many there were. */
+static int
+do_as_told(const char *sentence, char *said, int size)
 {
-	char cmd[4 * PATH_MAX];
-	int good = 0, n;
+	char words[CF_STATE_WHY], cmd[CF_STATE_WHY + PATH_MAX + 16];
+	int n = 0, len;
+	char *end;
+	FILE *f;
 
-	if (system("sqlite3 :memory: 'SELECT * FROM sqlite_dbpage' "
-		   ">/dev/null 2>&1")) {
-		tap_skip("T58 recovery", "there is no sqlite3 with .recover");
+	snprintf(words, sizeof(words), "%s", sentence);
+	for (char *p = words; (p = strstr(p, "\"sqlite3 ")); p = end + 1) {
+		end = strchr(++p, '"');
+		if (!end)
+			break;
+		*end = '\0';
+		len = snprintf(cmd, sizeof(cmd), "cd '%s' && %s", store_dir, p);
+		f = len < (int)sizeof(cmd) ? popen(cmd, "r") : NULL;
+		if (!f)
+			break;
+		*said = '\0';
+		while (fgets(said, size, f))
+			;
+		pclose(f);
+		n++;
+	}
+	return n;
+}
+
+static void
+move_file(const char *from, const char *to)
+{
+	char a[PATH_MAX], b[PATH_MAX];
+
+	snprintf(a, sizeof(a), "%s/%s", store_dir, from);
+	snprintf(b, sizeof(b), "%s/%s", store_dir, to);
+	if (rename(a, b))
+		printf("# %s: %s\n", a, strerror(errno));
+}
+
+/* As the sentence says, of the store that was refused last. */
+static void
+test_recover(const char *what, long least)
+{
+	char told[CF_STATE_WHY], said[128] = "";
+	long good = 0;
+
+	if (system("command -v sqlite3 >/dev/null")) {
+		tap_skip("T58 recovery", "sqlite3 is not installed");
 		return;
 	}
-	n = snprintf(cmd, sizeof(cmd),
-		     "cd '%s' && sqlite3 state.db .recover | sqlite3 new.db && "
-		     "mv new.db state.db && rm -f state.db-wal state.db-shm",
-		     store_dir);
-	if (n >= (int)sizeof(cmd) || system(cmd))
-		bail("sqlite3");
-	is_int(open_store_with(0, false), 0, "T58 opens after .recover: %s",
+	snprintf(told, sizeof(told), "%s", why);
+	is_int(do_as_told(told, said, sizeof(said)), 2,
+	       "T58 %s: the commands that are printed", what);
+	ok(strstr(told, "new.db then takes the place of state.db"),
+	   "T58 name it");
+	move_file("new.db", "state.db");
+	if (in_store_dir("state.db-wal"))
+		move_file("state.db-wal", "old-wal");
+	if (in_store_dir("state.db-shm"))
+		move_file("state.db-shm", "old-shm");
+	is_int(open_store_with(0, false), 0, "T58 what they make opens: %s",
 	       why);
 	if (!store)
 		return;
 	for (unsigned i = 0; i < MANY; i++)
 		good += get_fake(i) == (long)i;
-	ok(good > MANY / 2 && good < MANY, "T58 %d of %d rows came back", good,
+	ok(good > least && good < MANY, "T58 %ld of %d rows came back", good,
 	   MANY);
+	is_int(atol(said), good, "T58 as many as they said");
 	is_int(set_fake(1, 1), 0, "T58 and it can be written");
+	close_store();
+}
+
+/* The backup takes the place of what was refused. */
+static void
+test_take_backup(struct image image[NAMES])
+{
+	char path[PATH_MAX];
+
+	remove_store();
+	open_store();
+	set_fake(1, 77);
+	snprintf(path, sizeof(path), "%s/state.db.bak", store_dir);
+	is_int(cf_state_backup(store, path), 0, "T58 a backup");
+	close_store();
+	for (int i = 0; i < NAMES; i++)
+		put_image(i, &image[i]);
+	is_int(open_store_with(0, false), -EIO, "T58 damage beside a backup");
+	move_file("state.db.bak", "state.db");
+	move_file("state.db-wal", "old-wal");
+	is_int(open_store_with(0, false), 0, "T58 the backup opens: %s", why);
+	if (store)
+		is_int(get_fake(1), 77, "T58 with what it had");
 	close_store();
 }
 
@@ -130,7 +197,12 @@ test_damage(void)
 	image[0].data[63] = 1;
 	memset(image[0].data + size - 2 * page, 0, page);
 	test_refused(image, "a page of zeros");
-	test_recover();
+	test_recover("a page of zeros", MANY / 2);
+	memset(image[0].data + 7 * page, 0x5a, page);
+	test_refused(image, "two pages of rubbish");
+	/* What is between them is not found. */
+	test_recover("two pages", MANY / 20);
+	test_take_backup(image);
 	for (int i = 0; i < NAMES; i++)
 		free(image[i].data);
 }
@@ -266,6 +338,99 @@ test_full(void)
 	umount2(store_dir, MNT_DETACH);
 }
 
+/* ---- many rows, in one transaction that does not fit ---- */
+
+enum { AT_ONCE = 120 };
+static struct { int n, good, nospace; } told;
+
+static void
+tell(void *arg, size_t i, int err, const char *text)
+{
+	(void)arg;
+	(void)text;
+	told.n++;
+	told.good += !err && i < AT_ONCE;
+	told.nospace += err == -ENOSPC;
+}
+
+static int
+import_rows(char *line[AT_ONCE], unsigned uid)
+{
+	static const struct cf_state_told calls = { tell, NULL };
+	int err;
+
+	memset(&told, 0, sizeof(told));
+	for (int i = 0; i < AT_ONCE; i++) {
+		free(line[i]);
+		if (asprintf(&line[i], "\"many%d\" uid=%u", i, uid) < 0)
+			bail("asprintf");
+	}
+	err = cf_state_import_many(store, files_fd, line, AT_ONCE, &calls);
+	return err;
+}
+
+/* How many have that uid, for who asks now and for who opens it next. */
+static int
+count_uid(long uid)
+{
+	char name[16];
+	int n = 0;
+
+	for (int i = 0; i < AT_ONCE; i++) {
+		snprintf(name, sizeof(name), "many%d", i);
+		n += uid_of(name) == uid;
+	}
+	return n;
+}
+
+static void
+test_full_import(void)
+{
+	char path[PATH_MAX], *line[AT_ONCE] = { NULL }, name[16];
+	static const char buf[4096];
+	int fd, n, rows;
+
+	for (int i = 0; i < AT_ONCE; i++) {
+		snprintf(name, sizeof(name), "many%d", i);
+		make_file(name);
+	}
+	if (mount("tmpfs", store_dir, "tmpfs", 0, "size=1m")) {
+		tap_skip("full: many", "no tmpfs can be mounted");
+		return;
+	}
+	open_store();
+	is_int(import_rows(line, 7), 0, "many: imported");
+	ok(told.n == AT_ONCE && told.good == AT_ONCE, "many: each is told of");
+	is_int(count_uid(7), AT_ONCE, "many: each is there");
+	is_int(store_stats().commits < 10, 1, "many: in few transactions");
+	snprintf(path, sizeof(path), "%s/ballast", store_dir);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	while (write(fd, buf, sizeof(buf)) > 0)
+		;
+	/* What is left of the log has no room for it. */
+	for (n = 100; n < 400 && !import_rows(line, (unsigned)n); n++)
+		;
+	ok(n < 400 && told.nospace == 1, "many: full is said once, after %d",
+	   told.n);
+	rows = count_uid(n);
+	is_int(rows, told.good, "many: what was told is recorded");
+	is_int(rows + count_uid(n - 1 < 100 ? 7 : n - 1), AT_ONCE,
+	       "many: the others are as before");
+	is_int((long)store_info().rows, AT_ONCE, "many: and counted");
+	unlink(path);
+	close(fd);
+	close_store();
+	open_store();
+	is_int(count_uid(n), rows, "many: so it is on the disk");
+	is_int((long)store_info().rows, AT_ONCE, "many: with as many rows");
+	is_int(import_rows(line, 8), 0, "many: room again");
+	is_int(count_uid(8), AT_ONCE, "many: all are there");
+	close_store();
+	umount2(store_dir, MNT_DETACH);
+	for (int i = 0; i < AT_ONCE; i++)
+		free(line[i]);
+}
+
 static void
 test_readonly(void)
 {
@@ -313,6 +478,7 @@ main(void)
 	test_held();
 	if (own_mounts()) {
 		test_full();
+		test_full_import();
 		test_readonly();
 	} else {
 		tap_skip("full and read-only disks", "no mounts of our own");

@@ -68,6 +68,74 @@ import_all(void)
 		       "import %s", lines[i]);
 }
 
+/* ---- many lines ---- */
+
+enum { MANY = 1000 };
+static struct {
+	int n, wrong;
+	char why[CF_STATE_WHY];		/* of the last */
+	size_t last;
+} told;
+
+static void
+tell(void *arg, size_t i, int err, const char *reason)
+{
+	bool bad = i % 100 == 50;
+
+	(void)arg;
+	told.n++;
+	told.wrong += bad ? err >= 0 : err;
+	if (err) {
+		snprintf(told.why, sizeof(told.why), "%s", reason);
+		told.last = i;
+	}
+}
+
+/* Every hundredth is wrong, every third is of a file that was there before. */
+static void
+test_many(void)
+{
+	static const struct cf_state_told calls = { tell, NULL };
+	static char line[MANY][64];
+	char *list[MANY], name[16];
+	long wrong = 0;
+
+	open_store();
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "m%d", i - i % 3 / 2);
+		if (i % 3 != 2)
+			make_file(name);
+		snprintf(line[i], sizeof(line[i]), "\"%s\" uid=%d gid=%d",
+			 i % 100 == 50 ? "none" : name, i, i + 1);
+		list[i] = line[i];
+	}
+	is_int(cf_state_import_many(store, files_fd, list, MANY, &calls), 0,
+	       "%d lines at once", MANY);
+	is_int(told.n, MANY, "each is told of");
+	is_int(told.wrong, 0, "each for itself");
+	is_int((long)told.last, MANY - 50, "the last that was refused");
+	is_str(told.why, "\"none\": No such file or directory", "and why");
+	for (int i = 0; i < MANY; i++) {
+		/* What stands later counts. */
+		if (i % 100 == 50 || (i % 3 == 1 && (i + 1) % 100 != 50))
+			continue;
+		snprintf(name, sizeof(name), "m%d", i - i % 3 / 2);
+		wrong += uid_of(name) != i;
+	}
+	is_int(wrong, 0, "each is recorded");
+	ok(store_stats().commits < MANY / 50, "in %llu transactions",
+	   (unsigned long long)store_stats().commits);
+	close_store();
+	open_store();
+	is_int(uid_of("m0"), 0, "and kept");
+	close_store();
+	remove_store();
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "m%d", i);
+		unlinkat(files_fd, name, 0);
+	}
+}
+
 /* T57: the copy has other inodes. */
 static void
 test_copy(bool handles)
@@ -255,6 +323,7 @@ main(void)
 	handles = has_handles();
 	if (!handles)
 		printf("# files cannot be opened by handle\n");
+	test_many();
 	test_copy(handles);
 	test_bad_lines();
 	test_gc(handles);

@@ -39,7 +39,7 @@ is "a share whose store is damaged is served" "$(field three status state)" \
 	listening
 check "the status says that nothing can be changed, and how to go on" \
 	sh -c "'$GATEWAYCTL' -s '$run/ctl' read shares/three/status |
-		grep -q '^readonly because .*damaged.*recover'"
+		grep -q '^readonly because .*damaged.*sqlite3 state.db'"
 check "the log, too" grep -q "three: nothing can be changed.*damaged" "$log"
 check "the file is kept as it is" cmp "$tmp/before" "$run/state/three/state.db"
 

@@ -128,7 +128,32 @@ input=$tmp/in.bad status 1 "import with mistakes" state import one
 says "the others are recorded" "3 lines recorded, 2 refused"
 says "a mistake has its line" 'line 4: "many/1/none": No such file' err
 says "and its reason" 'line 5: gid=x is wrong' err
-check "they are counted in the log" grep -q \
+{
+	echo '"many/1/file 1" uid=5;"b" uid=6'
+	echo '"many/1/file 2 uid=5'
+	echo '"many/1/file 3" uid=7'
+	printf '"many/1/file 1"\tuid=5\n'
+	echo '"none;" uid=1'
+} >"$tmp/in.odd"
+input=$tmp/in.odd status 1 "import of what could be several rows" \
+	state import one
+says "each line is one" "1 lines recorded, 4 refused"
+says "not two" 'line 1: ";" is no field' err
+says "nor does it take the next" 'line 2: the path has no "' err
+says "a tab is no blank" 'line 4: fields stand apart by blanks' err
+says "what is quoted is a path" 'line 5: "none;": No such file' err
+status 0 "several rows in one write" write shares/one/state \
+	'"b" uid=8;"none" uid=1; "many/1/file 3" uid=3 gid=70000 mode=04755;uid'
+is "tell what was refused" "$(cat "$tmp/out")" \
+	'2 ENOENT "none": No such file or directory
+4 EINVAL a line begins with "PATH"'
+row one '"b"'
+status 1 "too many in one" write shares/one/state "$(seq 257 |
+	sed 's/.*/"b";/' | tr -d '\n')"
+says "are refused" "more than 256 rows" err
+head -n 1 "$tmp/in" >"$tmp/in.first"
+input=$tmp/in.first status 0 "import of one line" state import one
+check "lines are counted in the log" grep -q \
 	"write shares/one/state: and 4 more lines, 2 of them refused" "$log"
 status 0 "export" state export one
 cp "$tmp/out" "$tmp/one.out"
@@ -220,7 +245,7 @@ start_gatewayd
 status 1 "check of a damaged database" state check two
 says "says so, and how to go on" "is damaged and was left as it is" err
 check "so does the status" sh -c "'$GATEWAYCTL' -s '$run/ctl' \
-	read shares/two/status | grep -q '^readonly because.*damaged.*recover'"
+	read shares/two/status | grep -q '^readonly because.*damaged.*sqlite3 state.db'"
 check "and the log" grep -q "two.*damaged" "$log"
 check "the file is kept" cmp "$tmp/before" "$run/state/two/state.db"
 # Before the daemon has read those pages.
@@ -228,7 +253,7 @@ damage three
 status 1 "check of one that is damaged while it is used" state check three
 says "says so, too" "is damaged and was left as it is" err
 check "and so does the status" sh -c "'$GATEWAYCTL' -s '$run/ctl' \
-	read shares/three/status | grep -q '^damaged .*recover'"
+	read shares/three/status | grep -q '^damaged .*sqlite3 state.db'"
 status 1 "it is not exported in part" state export three
 is "but not at all" "$(cat "$tmp/out")" ""
 says "and it says why" "is damaged and was left as it is" err

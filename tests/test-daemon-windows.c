@@ -402,16 +402,84 @@ run(enum guest_kind kind, unsigned ring_size)
 		ok(0, "%s: clean up", who);
 }
 
+struct seen {
+	const char *name;
+	uint64_t ctime;
+};
+
+static void
+see_ctime(void *arg, const struct guest_dirent *e)
+{
+	struct seen *s = arg;
+
+	if (!strcmp(e->name, s->name) && e->entry)
+		s->ctime = e->entry->attr.ctime;
+}
+
+static struct guest *
+connect_kept(struct win *w, enum guest_kind kind)
+{
+	struct guest_settings set = { .kind = kind };
+	struct guest *g = NULL;
+	char path[128], *why = NULL;
+
+	if (guest_open(daemon_socket(&d, "kept", path), &set, &g, &why) ||
+	    win_init(w, g) || win_mount(w)) {
+		ok(0, "%s: a guest: %s", who, why ? why : "no mount");
+		exit(tap_done());
+	}
+	return g;
+}
+
+/* On a share that records: the creation time that the client sets, in every
+ * reply that shows one. */
+static void
+test_birth(enum guest_kind kind)
+{
+	struct seen list = { "later", 0 };
+	struct fuse_attr_out attr;
+	struct fuse_entry_out e;
+	struct win_file f;
+	struct win w;
+	struct guest *g = connect_kept(&w, kind);
+
+	IS(win_create(&w, "born", &f), 0);
+	IS(set_attr(&w, &f, FATTR_CTIME | FATTR_MTIME, 0, 1000000000, &attr),
+	   0);
+	is_int(attr.attr.ctime, 1000000000, "%s: the creation time is set", who);
+	IS(win_write(&w, &f, 0, "x", 1), 1);
+	IS(win_close(&w, &f), 0);
+	IS(win_rename(&w, "born", "later", false), 0);
+	IS(win_walk(&w, "later", &e), 0);
+	is_int(e.attr.ctime, 1000000000, "%s: written to and renamed, it stays",
+	       who);
+	IS(win_list(&w, "", see_ctime, &list), 0);
+	is_int(list.ctime, 1000000000, "%s: in a listing, too", who);
+	win_fini(&w);
+	guest_close(g);
+	daemon_kill(&d);
+	IS(daemon_again(&d), 0);
+	g = connect_kept(&w, kind);
+	IS(win_walk(&w, "later", &e), 0);
+	is_int(e.attr.ctime, 1000000000, "%s: also when the daemon was killed",
+	       who);
+	IS(win_delete(&w, "later", false), 0);
+	is_int(daemon_number(&d, "shares/kept/stats", "state_rows"), 0,
+	       "%s: deleted, nothing is recorded", who);
+	win_fini(&w);
+	guest_close(g);
+}
+
 int
 main(void)
 {
-	static const char *const tags[] = { "win", NULL };
+	static const char *const tags[] = { "win", "kept", NULL };
 
 	wrote = malloc(4 * MIB);
 	got = malloc(4 * MIB);
 	for (size_t i = 0; i < 4 * MIB; i++)
 		wrote[i] = (unsigned char)(i * 11 + i / 4096);
-	daemon_start(&d, tags, NULL);
+	daemon_start(&d, tags, "[kept]\nowners = store\n");
 	who = "A 128";
 	run(GUEST_WINDOWS_A, 128);
 	who = "A 1024";
@@ -420,6 +488,10 @@ main(void)
 	run(GUEST_WINDOWS_B, 128);
 	who = "B 1024";
 	run(GUEST_WINDOWS_B, 1024);
+	who = "A, recorded";
+	test_birth(GUEST_WINDOWS_A);
+	who = "B, recorded";
+	test_birth(GUEST_WINDOWS_B);
 	daemon_stop(&d);
 	free(wrote);
 	free(got);

@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 
 #include "fuse/dosattr.h"
@@ -132,6 +133,8 @@ test_chown(struct fc *c)
 	is_int(give(c, id, FS_ID_NONE, 7), 0, "of the group");
 	is_int(give(c, id, 8, FS_ID_NONE), 0, "of the user");
 	shows(c, id, "f", 8, 7);
+	is_int((long)c->counters.ids_recorded, 4, "each is counted");
+	is_int((long)c->counters.ids_refused, 0, "none refused");
 	is_int(can_access(c, id, 8, R_OK), 0, "ACCESS by the owner");
 	is_int(can_access(c, id, 9, R_OK), -EACCES, "and not by another");
 	again(c);
@@ -617,6 +620,48 @@ in_attributes(struct fc *c)
 	fc_stop(c);
 }
 
+/* A file system that has none: ramfs. */
+static void
+without_attributes(struct fc *c)
+{
+	char path[5000];
+	int64_t id;
+
+	become_nobody(65534, 65534);
+	c->state_xattr = true;
+	snprintf(path, sizeof(path), "%s/probe", c->dir);
+	fc_file(c, "probe", "");
+	if (!setxattr(path, "user.probe", "", 0, 0) || errno != EOPNOTSUPP) {
+		tap_skip("without attributes", "there are some");
+		return;
+	}
+	fc_start(c);
+	c->uid = 1000;
+	c->gid = 1001;
+	id = fc_create(c, 1, "x", O_RDWR, 04755, NULL);
+	ok(id > 0, "a file can be made");
+	shows(c, (uint64_t)id, "x", geteuid(), getegid());
+	is_int(mode_of(c, (uint64_t)id), S_IFREG | 0755, "without suid");
+	ok(fc_mkdir(c, 1, "xd", 0755) > 0, "and a directory");
+	is_int(give(c, (uint64_t)id, 3, 4), -EPERM, "it cannot be given away");
+	is_int((long)c->counters.ids_refused, 1, "which is counted");
+	fc_stop(c);
+}
+
+static void
+on_ramfs(struct fc *c)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE,
+					  NULL) ||
+	    mount("ramfs", c->dir, "ramfs", 0, "mode=777")) {
+		tap_skip("without attributes", "no ramfs can be mounted");
+		return;
+	}
+	close(c->fd);
+	c->fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	without_attributes(c);
+}
+
 /* T52: a process that stays root gives the file away. */
 static void
 host_wins(struct fc *c)
@@ -654,6 +699,69 @@ host_wins(struct fc *c)
 	close(go[1]);
 }
 
+/* As each kind of reply has it: the time of change for a Windows client. */
+static void
+born_at(struct fc *c, uint64_t id, const char *name, uint64_t sec,
+	const char *when)
+{
+	struct fuse_entry_out e = { 0 };
+	struct fuse_attr a = { 0 };
+
+	fc_getattr(c, id, &a);
+	ok(a.ctime == sec && a.ctimensec == 123456700, "%s: GETATTR", when);
+	fc_lookup(c, 1, name);
+	memcpy(&e, c->out, sizeof(e));
+	ok(e.attr.ctime == sec && e.attr.ctimensec == 123456700, "%s: LOOKUP",
+	   when);
+	ids_listed(c, name, &a);
+	ok(a.ctime == sec && a.ctimensec == 123456700, "%s: READDIRPLUS", when);
+	is_int((long)born(c, id), (long)sec, "%s: STATX", when);
+}
+
+/* The creation time that a Windows client sets, and what others see of it. */
+static void
+birth_for_windows(struct fc *c)
+{
+	struct fuse_setattr_in in = {
+		.valid = FATTR_CTIME, .ctime = 1000000000,
+		.ctimensec = 123456789,
+	};
+	uint64_t id = (uint64_t)fc_lookup(c, 1, "foreign");
+	struct fuse_attr was, a = { 0 };
+
+	fc_getattr(c, id, &was);
+	is_int(fc_setattr(c, id, &in, &a), 0, "SETATTR of the creation time");
+	is_int((long)a.ctime, 1000000000, "is answered with it");
+	ok(a.mtime == was.mtime && a.mtimensec == was.mtimensec,
+	   "and changes no other time");
+	is_int((long)rows(c), 1, "it is recorded");
+	born_at(c, id, "foreign", 1000000000, "the creation time");
+	in.ctime = (uint64_t)-11644473600;
+	is_int(fc_setattr(c, id, &in, NULL), 0, "1601");
+	in.ctime = (uint64_t)-11644473601;
+	is_int(fc_setattr(c, id, &in, NULL), -EINVAL, "not before");
+	in.ctime = INT64_MAX;
+	is_int(fc_setattr(c, id, &in, NULL), -EINVAL, "nor for ever");
+	in.ctime = 1;
+	in.ctimensec = 1000000000;
+	is_int(fc_setattr(c, id, &in, NULL), -EINVAL, "nor no time");
+	in.ctimensec = 123456789;
+	is_int(fc_setattr(c, id, &in, NULL), 0, "set again");
+	fc_stop(c);
+	fc_open_share(c);
+	fc_init_windows(c);
+	id = (uint64_t)fc_lookup(c, 1, "foreign");
+	born_at(c, id, "foreign", 1, "after a restart");
+	again(c);
+	id = (uint64_t)fc_lookup(c, 1, "foreign");
+	is_int((long)born(c, id), 1, "a Linux client sees it in STATX");
+	fc_getattr(c, id, &a);
+	ok(a.ctime != 1, "and the time of change in GETATTR");
+	in.ctime = 2;
+	is_int(fc_setattr(c, id, &in, NULL), 0, "which it cannot set");
+	is_int((long)born(c, id), 1, "so that the other stays");
+}
+
 /* T59. */
 static void
 for_windows(struct fc *c)
@@ -672,6 +780,7 @@ for_windows(struct fc *c)
 	ok(fc_create(c, (uint64_t)fc_lookup(c, 1, "sub"), "w", O_RDWR, 0664,
 		     NULL) > 0, "what it takes for its owner may make files");
 	is_int((long)rows(c), 0, "and nothing is recorded");
+	birth_for_windows(c);
 	fc_stop(c);
 }
 
@@ -739,6 +848,7 @@ main(void)
 	}
 	try("", "", 65534, host_wins, "no privileges, and the host");
 	try("", "", 65534, in_attributes, "no privileges, attributes");
+	try("", "", 65534, on_ramfs, "no privileges, and no attributes");
 	try("", "", 65534, dos_attributes, "no privileges, DOS attributes");
 	try("0 100000 65536", "0 100000 65536", 100000, in_range, "a range");
 	try(uids, gids, 4321, for_windows, "one id, Windows");

@@ -11,7 +11,8 @@ EXTRA_DIST += tests/bench/run
 
 .PHONY: bench
 bench: all tests/bench/bench tests/bench/bench-names \
-		tests/bench/bench-stats tests/bench/scale
+		tests/bench/bench-stats tests/bench/bench-owners \
+		tests/bench/scale
 	top_builddir='$(abs_top_builddir)' BENCH_NAMES='$(BENCH_NAMES)' \
 	$(SHELL) $(top_srcdir)/tests/bench/run $(BENCH_FLAGS)
 

@@ -114,6 +114,19 @@ faults() {
 	fault "plain -o others" "ioctl: an unknown one" fuse/ioctl.c \
 		's/-ENOTTY/-EINVAL/'
 	# Nodes.
+	# Recorded owners: another file's, a change that was answered, one that
+	# was synced, one older than a second.
+	fault "test test-daemon-reuse" "T51 none after them" \
+		casefold/state_read.c \
+		's/cf_hash(&fs->state->key, buf, 12 + key->len)/cf_hash(\&fs->state->key, buf, 12)/;s/return a == b ||/return a + b != 1 ||/'
+	fault "test test-daemon-loss" "T54 killed" casefold/state_row.c \
+		's/^	return cf_db_run(stmt);/	return row->row.uid % 16 ? cf_db_run(stmt) : 0;/'
+	fault "test test-daemon-loss" "T54 FSYNC lost nothing" \
+		casefold/state_sync.c 's/if (fdatasync(s->wal_fd))/if (0)/'
+	fault "test test-daemon-loss" "changes are missing" \
+		casefold/state_sync.c 's/AGE_US = 700000/AGE_US = 3000000/'
+	fault "test test-casefold-state-crash" "log: it has" \
+		casefold/state_sync.c 's/if (!code && left && pages/if (0 \&\& pages/'
 	fault "test test-fuse-node" "lookups stay as fast" fuse/node.c \
 		's/^\t*set_gone(sh, n, true);/;/'
 	fault "test test-fuse-node" "and is the same node" fuse/node.c \
@@ -179,7 +192,10 @@ run_checks() {
 	# shellcheck disable=SC2086 # words
 	set -- $1
 	case $1 in
-	test) (cd "$build" && timeout 300 "tests/$2") >"$tmp/tap" 2>&1 ;;
+	test)
+		(cd "$build" && top_builddir=$build timeout 300 "tests/$2") \
+			>"$tmp/tap" 2>&1
+		;;
 	system)
 		top_srcdir=$src top_builddir=$build timeout 600 sh \
 			"$src/tests/system/$2.sh" >"$tmp/tap" 2>&1
@@ -198,7 +214,9 @@ fault() {
 		return
 	fi
 	if ! make -C "$build" all tests/test-fuse-special tests/test-fuse-node \
-		tests/test-fuse-names \
+		tests/test-fuse-names tests/test-daemon-reuse \
+		tests/test-daemon-loss tests/lastsync.so \
+		tests/test-casefold-state-crash \
 		>"$tmp/build.log" 2>&1; then
 		not_ok "$1: $2" "$(tail -n 20 "$tmp/build.log")"
 	else

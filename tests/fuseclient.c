@@ -562,7 +562,8 @@ fc_write(struct fc *c, uint64_t node, uint64_t fh, uint64_t offset,
 	 const void *data, uint32_t size, uint32_t flags)
 {
 	struct fuse_write_in in = { .fh = fh, .offset = offset, .size = size,
-				    .write_flags = flags };
+				    .write_flags = flags,
+				    .flags = c->file_flags };
 	char *bytes = malloc(sizeof(in) + size);
 	struct fuse_write_out out;
 	ssize_t n;

@@ -71,11 +71,15 @@ faults() {
 		's/\t\t\tn = -errno;/\t\t\tn = errno == EXDEV ? -EIO : -errno;/'
 	# How files are opened.
 	fault "plain -o files" "O_APPEND: where the host's file ends" \
-		fuse/data.c 's/? RWF_APPEND : 0;/? 0 : 0;/'
+		fuse/data.c 's/flags |= RWF_APPEND;/;/'
+	fault "plain -o files" "O_APPEND: if only fcntl" fuse/data.c \
+		's/if ((in->flags & O_APPEND)/if ((c->fh->flags \& O_APPEND)/'
+	fault "plain -o files" "O_APPEND: until fcntl" fuse/data.c \
+		's/if ((in->flags & O_APPEND)/if ((c->fh->flags \& O_APPEND)/'
 	fault "plain -o files" "O_TRUNC" fuse/file.c \
 		's/fd = err ? err : open_node(c, c->node, &flags);/flags \&= ~O_TRUNC; &/'
 	fault "direct -o files" "O_DIRECT: all bytes are right" fuse/data.c \
-		's/n = pwrite(c->fh->fd, buf, size, (off_t)offset);/n = pwrite(c->fh->fd, buf, size, (off_t)offset \& ~4095);/'
+		's/off_t offset = (off_t)in->offset;/off_t offset = (off_t)in->offset \& ~4095;/'
 	fault "direct -o files" "O_DIRECT: read" fuse/data.c \
 		's/(off_t)(offset + done));$/(off_t)(offset + done) \& ~4095);/'
 	fault "direct -o files" "O_DIRECT: to the end" fuse/data.c \

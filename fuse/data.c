@@ -260,7 +260,7 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 		return -EINVAL;
 	if (is_sync(c->fh, in) && fs_disk_defers(c, c->fh->node->mount))
 		return FS_DEFER;
-	err = fs_ctx_write(c, c->fh, c->fh->fd,
+	err = fs_ctx_write(c, c->fh->node, c->fh, c->fh->fd,
 			   kills(c, in->write_flags));
 	if (err)
 		return err;
@@ -293,7 +293,7 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 static int
 become_killing(struct fs_ctx *c, struct fs_handle *h)
 {
-	return fs_ctx_write(c, h, h->fd, fs_is_windows(c->s) ||
+	return fs_ctx_write(c, h->node, h, h->fd, fs_is_windows(c->s) ||
 			    fs_session_has(c->s, FUSE_HANDLE_KILLPRIV_V2));
 }
 

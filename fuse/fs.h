@@ -471,9 +471,10 @@ int fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir);
 
 /* Act as whom the row of the request names. */
 int fs_ctx_become(struct fs_ctx *c);
-/* Act as ourselves on what is open as `fd`, of h unless that is NULL; with
- * `kill`, writing clears suid and sgid bits as if the caller wrote. */
-int fs_ctx_write(struct fs_ctx *c, struct fs_handle *h, int fd, bool kill);
+/* Act as ourselves on the node that is open as `fd`, of h unless that is NULL;
+ * with `kill`, writing clears suid and sgid bits as if the caller wrote. */
+int fs_ctx_write(struct fs_ctx *c, struct fs_node *n, struct fs_handle *h,
+		 int fd, bool kill);
 
 /* Would work on this mount hold up a thread that must not wait? */
 bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);

@@ -232,12 +232,18 @@ test_kill_sgid(void)
 		.flags = O_RDWR | O_TRUNC,
 		.open_flags = FUSE_OPEN_KILL_SUIDGID,
 	};
+	struct fuse_create_in create = {
+		.flags = O_RDWR | O_CREAT | O_TRUNC,
+		.open_flags = FUSE_OPEN_KILL_SUIDGID,
+	};
+	static const char *const ways[] = { "write", "truncate", "open",
+					    "create" };
 	uint64_t id, fh;
 
 	fc_open_share(c);
 	fc_init(c, 38, FC_ALL_FLAGS);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		for (int how = 0; how < 3; how++) {
+		for (int how = 0; how < 4; how++) {
 			fs_thread_relax(c->thread);
 			c->gid = 0;
 			unlinkat(c->fd, "f", 0);
@@ -251,13 +257,17 @@ test_kill_sgid(void)
 					 FUSE_WRITE_KILL_SUIDGID);
 			else if (how == 1)
 				fc_setattr(c, id, &set, NULL);
-			else
+			else if (how == 2)
 				fc_call(c, FUSE_OPEN, id, &trunc,
 					sizeof(trunc), NULL, NULL);
+			else if (cases[i].caller == UINT32_MAX)
+				continue;	/* makes nothing */
+			else
+				fc_call(c, FUSE_CREATE, 1, &create,
+					sizeof(create), "f", NULL);
 			fc_stat(c, "f", &st);
 			is_int(st.st_mode & 07777, cases[i].mode, "%s (%s)",
-			       cases[i].words, how == 0 ? "write" :
-			       how == 1 ? "truncate" : "open");
+			       cases[i].words, ways[how]);
 		}
 	}
 	fc_free(c);

@@ -19,6 +19,7 @@ fuse_tests = tests/test-fuse-casefold tests/test-fuse-casefold-keys \
 	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-file \
 	tests/test-fuse-ids tests/test-fuse-init tests/test-fuse-lock \
 	tests/test-fuse-lookup tests/test-fuse-malformed \
+	tests/test-fuse-minor \
 	tests/test-fuse-names tests/test-fuse-node tests/test-fuse-options \
 	tests/test-fuse-overflow tests/test-fuse-owners \
 	tests/test-fuse-special tests/test-fuse-threads \
@@ -47,6 +48,8 @@ tests_test_fuse_lookup_SOURCES = tests/test-fuse-lookup.c
 tests_test_fuse_lookup_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_malformed_SOURCES = tests/test-fuse-malformed.c
 tests_test_fuse_malformed_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_minor_SOURCES = tests/test-fuse-minor.c
+tests_test_fuse_minor_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_names_SOURCES = tests/test-fuse-names.c
 tests_test_fuse_names_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_node_SOURCES = tests/test-fuse-node.c

@@ -409,7 +409,7 @@ fc_call(struct fc *c, uint32_t opcode, uint64_t node, const void *arg,
 	struct fuse_in_header h = header(c, opcode, node, len);
 	char *in = malloc(len), *p = in + sizeof(h);
 
-	h.total_extlen = (uint16_t)(ext / 8);
+	h.total_extlen = ext ? (uint16_t)(ext / 8) : c->extlen;
 	memcpy(in, &h, sizeof(h));
 	if (size)
 		memcpy(p, arg, size);

@@ -15,17 +15,21 @@ tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
 
 fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
-fuse_tests = tests/test-fuse-casefold tests/test-fuse-casefold-keys \
+fuse_tests = tests/test-fuse-cache \
+	tests/test-fuse-casefold tests/test-fuse-casefold-keys \
 	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-file \
 	tests/test-fuse-ids tests/test-fuse-init tests/test-fuse-lock \
 	tests/test-fuse-lookup tests/test-fuse-malformed \
 	tests/test-fuse-minor \
 	tests/test-fuse-names tests/test-fuse-node tests/test-fuse-options \
 	tests/test-fuse-overflow tests/test-fuse-owners \
+	tests/test-fuse-readonly \
 	tests/test-fuse-special tests/test-fuse-threads \
 	tests/test-fuse-windows tests/test-fuse-xattr tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
+tests_test_fuse_cache_SOURCES = tests/test-fuse-cache.c
+tests_test_fuse_cache_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c \
 	tests/casefold-fuse.h
 tests_test_fuse_casefold_keys_SOURCES = tests/test-fuse-casefold-keys.c \
@@ -62,6 +66,8 @@ tests_test_fuse_overflow_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_owners_SOURCES = tests/test-fuse-owners.c tests/fuseids.h \
 	tests/fusens.h
 tests_test_fuse_owners_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_readonly_SOURCES = tests/test-fuse-readonly.c
+tests_test_fuse_readonly_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c

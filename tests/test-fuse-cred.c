@@ -5,6 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -12,21 +18,29 @@
 
 static struct stat st;
 
+/* A line of the thread's status, without what it is called. */
 static const char *
-groups_of_thread(void)
+status_of_thread(const char *what)
 {
 	static char line[512];
 	FILE *f = fopen("/proc/thread-self/status", "re");
+	size_t len = strlen(what);
 
 	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "Groups:", 7))
+		if (strncmp(line, what, len))
 			continue;
 		fclose(f);
 		for (size_t n = strlen(line); line[n - 1] <= ' '; n--)
 			line[n - 1] = '\0';
-		return line + 7 + strspn(line + 7, "\t ");
+		return line + len + strspn(line + len, "\t ");
 	}
 	return "?";
+}
+
+static const char *
+groups_of_thread(void)
+{
+	return status_of_thread("Groups:");
 }
 
 static void
@@ -154,6 +168,137 @@ test_mixed(void)
 	}
 	is_int(bad, 0, "1000 files of many users");
 	fc_free(c);
+}
+
+/* From now on that system call with that argument fails with EAGAIN; for good,
+ * so in a child. */
+static void
+forbid(unsigned nr, unsigned arg, uint32_t value)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 (uint32_t)offsetof(struct seccomp_data, args) +
+			 arg * 8 + (__BYTE_ORDER == __BIG_ENDIAN ? 4 : 0)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog)) {
+		printf("# seccomp: %s\n", strerror(errno));
+		fflush(stdout);
+		_exit(99);
+	}
+}
+
+/* A caller whom the thread cannot become, in one step or the other. */
+static const struct step {
+	const char *words;
+	unsigned nr, arg, value;
+} steps[] = {
+	{ "its groups", SYS_setgroups, 0, 3 },
+	{ "its group", SYS_setresgid, 1, 2345 },
+	{ "its user", SYS_setresuid, 1, 1234 },
+};
+
+/* Nothing may be left of the caller.  The number of what is wrong. */
+static int
+cannot_become(struct fc *c, const struct step *step)
+{
+	char caps[64];
+
+	fs_thread_relax(c->thread);
+	snprintf(caps, sizeof(caps), "%s", status_of_thread("CapEff:"));
+	forbid(step->nr, step->arg, step->value);
+	c->uid = 1234;
+	c->gid = 2345;
+	c->ngroups = 3;
+	c->groups[0] = 100;
+	c->groups[1] = 101;
+	c->groups[2] = 102;
+	if (fc_create(c, 1, "never", O_RDWR, 0644, NULL) != -EAGAIN)
+		return 1;
+	if (fc_stat(c, "never", &st) != -ENOENT)
+		return 2;
+	if (geteuid() || getegid() || *groups_of_thread())
+		return 3;
+	if (strcmp(status_of_thread("CapEff:"), caps))
+		return 4;
+	c->uid = c->gid = c->ngroups = 0;
+	if (fc_create(c, 1, "root", O_RDWR, 0644, NULL) <= 1 ||
+	    fc_stat(c, "root", &st) || st.st_uid || st.st_gid)
+		return 5;
+	c->uid = c->gid = 1000;
+	if (fc_create(c, 1, "other", O_RDWR, 0644, NULL) <= 1 ||
+	    fc_stat(c, "other", &st) || st.st_uid != 1000 || st.st_gid != 1000)
+		return 6;
+	return 0;
+}
+
+/* And one that the thread cannot stop being: then it serves nobody. */
+static int
+cannot_return(struct fc *c, const struct step *step)
+{
+	struct fuse_setattr_in set = { .valid = FATTR_MODE, .mode = 0 };
+	int64_t id;
+
+	(void)step;
+	c->uid = c->gid = 1000;
+	id = fc_create(c, 1, "mine", O_RDWR, 0644, NULL);
+	if (id <= 1 || geteuid() != 1000)
+		return 1;
+	forbid(SYS_setresuid, 1, 0);
+	if (fc_setattr(c, (uint64_t)id, &set, NULL) != -EAGAIN)
+		return 2;
+	c->uid = c->gid = 0;
+	if (fc_create(c, 1, "root", O_RDWR, 0644, NULL) != -EAGAIN)
+		return 3;
+	c->uid = 1001;
+	if (fc_create(c, 1, "else", O_RDWR, 0644, NULL) != -EAGAIN)
+		return 4;
+	if (fc_stat(c, "root", &st) != -ENOENT ||
+	    fc_stat(c, "else", &st) != -ENOENT)
+		return 5;
+	return 0;
+}
+
+static int
+in_child(int (*run)(struct fc *c, const struct step *step),
+	 const struct step *step)
+{
+	struct fc *c = fc_new(NULL);
+	int status = -1;
+	pid_t pid;
+
+	chmod(c->dir, 0777);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		fc_start(c);
+		_exit(run(c, step));
+	}
+	waitpid(pid, &status, 0);
+	fc_empty(c);
+	close(c->fd);
+	rmdir(c->dir);
+	free(c);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
+}
+
+static void
+test_rollback(void)
+{
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		is_int(in_child(cannot_become, &steps[i]), 0,
+		       "rollback: a caller who cannot get %s",
+		       steps[i].words);
+	is_int(in_child(cannot_return, NULL), 0,
+	       "rollback: one who cannot be left serves nobody else");
 }
 
 static void
@@ -300,6 +445,7 @@ main(void)
 	test_override();
 	test_setgid();
 	test_mixed();
+	test_rollback();
 	test_extensions();
 	test_kill();
 	test_kill_sgid();

@@ -433,10 +433,55 @@ test_umask(void)
 	fc_free(c);
 }
 
+/* With access lists the guest leaves its umask to us, else it has applied it. */
+static void
+test_guest_umask(bool ours)
+{
+	static const struct {
+		const char *name;
+		mode_t want[2];
+	} made[] = {
+		{ "f", { 0666, 0640 } },
+		{ "n", { 0666, 0640 } },
+		{ "d", { 0777, 0750 } },
+		{ "t", { 0666, 0640 } },
+	};
+	struct fuse_create_in create = { .flags = O_RDWR | O_CREAT,
+					 .mode = 0666, .umask = 027 };
+	struct fuse_mknod_in node = { .mode = S_IFREG | 0666, .umask = 027 };
+	struct fuse_mkdir_in dir = { .mode = 0777, .umask = 027 };
+	struct fc *c = fc_new(NULL);
+	struct fuse_entry_out e;
+
+	c->set.posix_acl = ours ? CONF_WHEN_AUTO : CONF_WHEN_NEVER;
+	fc_start(c);
+	fc_call(c, FUSE_CREATE, 1, &create, sizeof(create), "f", NULL);
+	fc_call(c, FUSE_MKNOD, 1, &node, sizeof(node), "n", NULL);
+	fc_call(c, FUSE_MKDIR, 1, &dir, sizeof(dir), "d", NULL);
+	create.flags = O_RDWR;
+	if (fc_call(c, FUSE_TMPFILE, 1, &create, sizeof(create), "/",
+		    NULL) > 0) {
+		memcpy(&e, c->out, sizeof(e));
+		fc_call(c, FUSE_LINK, 1, &e.nodeid, sizeof(e.nodeid), "t",
+			NULL);
+	}
+	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++) {
+		if (fc_stat(c, made[i].name, &st) < 0)
+			tap_skip("umask: TMPFILE", "not on this file system");
+		else
+			is_int(st.st_mode & 0777, made[i].want[ours],
+			       "umask of the guest, %sours to apply: %s",
+			       ours ? "" : "not ", made[i].name);
+	}
+	fc_free(c);
+}
+
 int
 main(void)
 {
 	test_umask();
+	test_guest_umask(false);
+	test_guest_umask(true);
 	if (geteuid() != 0) {
 		tap_skip("acting as other users", "needs root");
 		return tap_done();

@@ -5,13 +5,15 @@ fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
 	fuse/file.c fuse/fold.c fuse/fold.h fuse/fs.h fuse/fuse.h \
 	fuse/handle.c fuse/ids.c fuse/ids.h fuse/init.c fuse/io.c \
 	fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
-	fuse/node.c fuse/nodefd.c fuse/ops.c fuse/owners.c fuse/owners.h \
+	fuse/node.c fuse/nodefd.c fuse/nodes.h \
+	fuse/ops.c fuse/owners.c fuse/owners.h \
 	fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/table.c \
 	fuse/windows.c fuse/wire.h fuse/xattr.c
 
 # Tests: tests/fuseclient.h makes requests, each program tries one behaviour.
 check_LIBRARIES += tests/libfuseclient.a
-tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
+tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fusecalls.c \
+	tests/fuseclient.h
 
 fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 

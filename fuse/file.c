@@ -258,6 +258,25 @@ create(struct fs_ctx *c, const struct fuse_create_in *in, mode_t mode,
 	return fd;
 }
 
+/* Before a file is made that will be open: its handle, and *mode, of which some
+ * may be recorded. */
+static int
+begin(struct fs_ctx *c, const struct fuse_create_in *in, mode_t *mode,
+      struct fs_handle **h)
+{
+	int err = fs_handle_new(c->s, h);
+
+	if (err)
+		return err;
+	*mode = fs_file_mode(c, in->mode);
+	err = fs_make_owner(c, mode);
+	if (err)
+		fs_handle_cancel(*h);
+	else
+		fs_use_umask(c, in->umask);
+	return err;
+}
+
 /* The two structs stand one after the other. */
 static ssize_t
 reply_created(struct fs_ctx *c, struct fs_handle *h, struct fs_node *n, int fd,
@@ -284,20 +303,14 @@ fs_op_create(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
 	int flags = clean_flags(c, in->flags), fd, err;
-	mode_t mode = fs_file_mode(c, in->mode);
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
+	mode_t mode;
 
-	err = fs_handle_new(c->s, &h);
+	err = begin(c, in, &mode, &h);
 	if (err)
 		return err;
-	err = fs_make_owner(c, &mode);
-	if (err) {
-		fs_handle_cancel(h);
-		return err;
-	}
-	fs_use_umask(c, in->umask);
 	fd = create(c, in, mode, &flags, &stx, &n);
 	if (fd < 0) {
 		fs_handle_cancel(h);
@@ -311,20 +324,14 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
 	int flags = clean_flags(c, in->flags) & ~O_TRUNC, fd, err;
-	mode_t mode = fs_file_mode(c, in->mode);
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
+	mode_t mode;
 
-	err = fs_handle_new(c->s, &h);
+	err = begin(c, in, &mode, &h);
 	if (err)
 		return err;
-	err = fs_make_owner(c, &mode);
-	if (err) {
-		fs_handle_cancel(h);
-		return err;
-	}
-	fs_use_umask(c, in->umask);
 	/* O_EXCL: it can never be linked. */
 	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
 				(int)(in->flags & O_EXCL),

@@ -121,7 +121,7 @@ faults() {
 	fault "system mount-errno" "errors on" fuse/data.c \
 		's/(off_t)in->length) < 0 ? -errno : 0;/(off_t)in->length) < 0 ? -ENOSYS : 0;/'
 	fault "system mount-errno" "errors on" fuse/xattr.c \
-		's/return err == -EPERM ? -ENODATA : err;/return -ENOSYS;/'
+		's/^\tif (n >= 0 || errno != ENOSYS)$/\tif (n < 0 \&\& errno == EOPNOTSUPP)\n\t\treturn -ENOSYS;\n&/'
 	fault "system mount-errno" "errors on" fuse/name.c \
 		's/^\t\terr = -errno;$/\t\terr = errno == EINVAL ? -ENOSYS : -errno;/'
 	# Nodes.

@@ -25,7 +25,7 @@ tests_test_conf_files_LDADD = $(conf_libs)
 tests_test_conf_idmap_SOURCES = tests/test-conf-idmap.c tests/conf-try.h
 tests_test_conf_idmap_LDADD = fuse/libfuse.a $(CASEFOLD_LIBS) $(conf_libs)
 tests_test_conf_look_SOURCES = tests/test-conf-look.c tests/conf-try.h \
-	tests/hangfs.h
+	tests/stallfs.c tests/stallfs.h
 tests_test_conf_look_LDADD = $(conf_libs)
 tests_test_conf_inih_SOURCES = tests/test-conf-inih.c tests/conf-try.h
 tests_test_conf_inih_LDADD = $(conf_libs)

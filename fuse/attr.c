@@ -219,7 +219,7 @@ set_size(struct fs_ctx *c, const struct fuse_setattr_in *in, int at)
 		return S_ISDIR(c->node->type) ? -EISDIR : -EINVAL;
 	if (in->size > INT64_MAX)
 		return -EFBIG;
-	err = fs_ctx_write(c, c->fh, at, kill);
+	err = fs_ctx_write(c, c->node, c->fh, at, kill);
 	if (err)
 		return err;
 	if (!h && windows)

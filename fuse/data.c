@@ -20,12 +20,6 @@ enum {
 	INLINE_MAX = 1 << 20,	/* more takes long in memory, too */
 };
 
-static bool
-is_sync(const struct fs_handle *h)
-{
-	return h->flags & (O_SYNC | O_DSYNC | O_DIRECT);
-}
-
 /* ------------------------------------------------------------------ */
 /* O_DIRECT.  What a job of the worker pool holds is not aligned, and guest
  * memory need not be. */
@@ -86,22 +80,24 @@ write_rest(struct fs_ctx *c, const char *buf, size_t size, off_t offset)
 }
 
 static ssize_t
-write_direct(struct fs_ctx *c, uint64_t offset, size_t size, uint32_t flags)
+write_direct(struct fs_ctx *c, const struct fuse_write_in *in, int flags)
 {
-	size_t head = sizeof(c->h) + sizeof(struct fuse_write_in);
-	char *buf = aligned(size);
+	struct iovec v = { .iov_base = aligned(in->size) };
+	off_t offset = (off_t)in->offset;
 	ssize_t n;
 
-	if (!buf)
+	if (!v.iov_base)
 		return -ENOMEM;
-	size = fs_iov_read(c->req->in, c->req->nin, head, buf, size);
+	v.iov_len = fs_iov_read(c->req->in, c->req->nin,
+				sizeof(c->h) + sizeof(*in), v.iov_base,
+				in->size);
 	do {
-		n = pwrite(c->fh->fd, buf, size, (off_t)offset);
+		n = pwritev2(c->fh->fd, &v, 1, offset, flags);
 	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EINVAL && (flags & FUSE_WRITE_CACHE))
-		n = write_rest(c, buf, size, (off_t)offset);
+	if (n < 0 && errno == EINVAL && (in->write_flags & FUSE_WRITE_CACHE))
+		n = write_rest(c, v.iov_base, v.iov_len, offset);
 	n = n < 0 ? -errno : n;
-	free(buf);
+	free(v.iov_base);
 	return n;
 }
 
@@ -243,13 +239,31 @@ kills(struct fs_ctx *c, uint32_t flags)
 	return fs_is_windows(c->s) || (flags & FUSE_WRITE_KILL_SUIDGID);
 }
 
-/* Pages out of the guest's cache have their place, whatever handle they come
- * by; all else goes where the host's file ends, not where the guest's did. */
+/*
+ * How the guest's file is open now, which fcntl(2) may have changed since OPEN,
+ * and what this one write is to be.  Pages out of the guest's cache have their
+ * place, whatever handle they come by; all else that is appended goes where the
+ * host's file ends, not where the guest's did, unless the guest alone knows.
+ */
 static int
-write_flags(const struct fs_handle *h, uint32_t flags)
+write_flags(struct fs_ctx *c, const struct fuse_write_in *in)
 {
-	return (h->flags & O_APPEND) && !(flags & FUSE_WRITE_CACHE)
-		       ? RWF_APPEND : 0;
+	int flags = 0;
+
+	if ((in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE) &&
+	    !fs_session_has(c->s, FUSE_WRITEBACK_CACHE))
+		flags |= RWF_APPEND;
+	if (in->flags & ~(uint32_t)c->fh->flags & O_SYNC)
+		flags |= (in->flags & O_SYNC) == O_SYNC ? RWF_SYNC : RWF_DSYNC;
+	return flags;
+}
+
+/* Does it wait for the disk? */
+static bool
+is_sync(const struct fs_handle *h, const struct fuse_write_in *in)
+{
+	return (h->flags & O_DIRECT) ||
+	       (((uint32_t)h->flags | in->flags) & O_SYNC);
 }
 
 ssize_t
@@ -258,28 +272,26 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 	const struct fuse_write_in *in = arg;
 	struct fuse_write_out *out = reply;
 	size_t done = 0;
-	int err;
+	int err, flags = write_flags(c, in);
 
 	if (in->size > c->in_len - sizeof(*in) ||
 	    in->offset > INT64_MAX - (uint64_t)in->size)
 		return -EINVAL;
-	if (is_sync(c->fh) && fs_disk_defers(c, c->fh->node->mount))
+	if (is_sync(c->fh, in) && fs_disk_defers(c, c->fh->node->mount))
 		return FS_DEFER;
-	err = fs_ctx_write(c, c->fh, c->fh->fd,
+	err = fs_ctx_write(c, c->fh->node, c->fh, c->fh->fd,
 			   kills(c, in->write_flags));
 	if (err)
 		return err;
 	if (c->fh->flags & O_DIRECT) {
-		ssize_t n = write_direct(c, in->offset, in->size,
-					 in->write_flags);
+		ssize_t n = write_direct(c, in, flags);
 
 		if (n < 0)
 			return n;
 		done = (size_t)n;
 	}
 	while (done < in->size && !(c->fh->flags & O_DIRECT)) {
-		ssize_t n = write_some(c, in->offset, done, in->size,
-				       write_flags(c->fh, in->write_flags));
+		ssize_t n = write_some(c, in->offset, done, in->size, flags);
 
 		if (n == -EINTR)
 			continue;
@@ -300,7 +312,7 @@ fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 static int
 become_killing(struct fs_ctx *c, struct fs_handle *h)
 {
-	return fs_ctx_write(c, h, h->fd, fs_is_windows(c->s) ||
+	return fs_ctx_write(c, h->node, h, h->fd, fs_is_windows(c->s) ||
 			    fs_session_has(c->s, FUSE_HANDLE_KILLPRIV_V2));
 }
 

@@ -113,18 +113,18 @@ open_node(struct fs_ctx *c, struct fs_node *n, int *flags)
 	return fd;
 }
 
+/* `flags`: of OPEN or CREATE, about the opening itself. */
 static int
-become_truncating(struct fs_ctx *c, const struct fuse_open_in *in)
+become_truncating(struct fs_ctx *c, struct fs_node *n, uint32_t flags)
 {
-	bool kill = fs_is_windows(c->s) ||
-		    (in->open_flags & FUSE_OPEN_KILL_SUIDGID);
-	int fd = -1, err = kill ? fs_node_pin(c, c->node, &fd) : 0;
+	bool kill = fs_is_windows(c->s) || (flags & FUSE_OPEN_KILL_SUIDGID);
+	int fd = -1, err = kill ? fs_node_pin(c, n, &fd) : 0;
 
 	if (err)
 		return err;
-	err = fs_ctx_write(c, NULL, fd, kill);
+	err = fs_ctx_write(c, n, NULL, fd, kill);
 	if (kill)
-		fs_node_unpin(c->node);
+		fs_node_unpin(n);
 	return err;
 }
 
@@ -143,7 +143,7 @@ fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 	if (err)
 		return err;
 	if (flags & O_TRUNC)
-		err = become_truncating(c, in);
+		err = become_truncating(c, c->node, in->open_flags);
 	fd = err ? err : open_node(c, c->node, &flags);
 	if (fd < 0) {
 		fs_handle_cancel(h);
@@ -158,19 +158,22 @@ fs_op_open(struct fs_ctx *c, const void *arg, void *out)
 
 /* What CREATE finds when the name exists: opened as OPEN would. */
 static int
-open_existing(struct fs_ctx *c, const char *name, int flags,
-	      struct statx *stx, struct fs_node **n, int *opened_as)
+open_existing(struct fs_ctx *c, const struct fuse_create_in *in,
+	      const char *name, struct statx *stx, struct fs_node **n,
+	      int *flags)
 {
-	int err = fs_walk(c, c->node, c->fd, name, false, stx, n), fd;
+	int fd = fs_walk(c, c->node, c->fd, name, false, stx, n);
+	bool truncates = *flags & O_TRUNC;
 
-	if (err)
-		return err;
-	*opened_as = flags & ~(O_CREAT | O_EXCL);
-	if ((flags & O_TRUNC) && fs_disk_defers(c, (*n)->mount))
+	if (fd)
+		return fd;
+	if (truncates && fs_disk_defers(c, (*n)->mount))
 		fd = FS_DEFER;
-	else
-		fd = open_node(c, *n, opened_as);
-	if (fd >= 0 && (flags & O_TRUNC))
+	else if (truncates && S_ISREG((*n)->type))
+		fd = become_truncating(c, *n, in->open_flags);
+	if (!fd)
+		fd = open_node(c, *n, flags);
+	if (fd >= 0 && truncates)
 		(void)fs_statx(c, fd, "", stx);
 	if (fd < 0) {
 		fs_node_forget(*n, 1);
@@ -242,7 +245,8 @@ create(struct fs_ctx *c, const struct fuse_create_in *in, mode_t mode,
 		fd = create_new(c, &m, asked, mode, stx, n);
 		if (fd != -EEXIST || (in->flags & O_EXCL))
 			break;
-		fd = open_existing(c, m.name, asked, stx, n, flags);
+		*flags = asked;
+		fd = open_existing(c, in, m.name, stx, n, flags);
 		if (fd != -ENOENT && fd != -ESTALE)
 			break;
 		/* Opening by handle made us ourselves. */
@@ -252,6 +256,25 @@ create(struct fs_ctx *c, const struct fuse_create_in *in, mode_t mode,
 		fd = -EEXIST;
 	}
 	return fd;
+}
+
+/* Before a file is made that will be open: its handle, and *mode, of which some
+ * may be recorded. */
+static int
+begin(struct fs_ctx *c, const struct fuse_create_in *in, mode_t *mode,
+      struct fs_handle **h)
+{
+	int err = fs_handle_new(c->s, h);
+
+	if (err)
+		return err;
+	*mode = fs_file_mode(c, in->mode);
+	err = fs_make_owner(c, mode);
+	if (err)
+		fs_handle_cancel(*h);
+	else
+		fs_use_umask(c, in->umask);
+	return err;
 }
 
 /* The two structs stand one after the other. */
@@ -280,20 +303,14 @@ fs_op_create(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
 	int flags = clean_flags(c, in->flags), fd, err;
-	mode_t mode = fs_file_mode(c, in->mode);
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
+	mode_t mode;
 
-	err = fs_handle_new(c->s, &h);
+	err = begin(c, in, &mode, &h);
 	if (err)
 		return err;
-	err = fs_make_owner(c, &mode);
-	if (err) {
-		fs_handle_cancel(h);
-		return err;
-	}
-	fs_use_umask(c, in->umask);
 	fd = create(c, in, mode, &flags, &stx, &n);
 	if (fd < 0) {
 		fs_handle_cancel(h);
@@ -307,20 +324,14 @@ fs_op_tmpfile(struct fs_ctx *c, const void *arg, void *out)
 {
 	const struct fuse_create_in *in = arg;
 	int flags = clean_flags(c, in->flags) & ~O_TRUNC, fd, err;
-	mode_t mode = fs_file_mode(c, in->mode);
 	struct fs_handle *h;
 	struct statx stx;
 	struct fs_node *n;
+	mode_t mode;
 
-	err = fs_handle_new(c->s, &h);
+	err = begin(c, in, &mode, &h);
 	if (err)
 		return err;
-	err = fs_make_owner(c, &mode);
-	if (err) {
-		fs_handle_cancel(h);
-		return err;
-	}
-	fs_use_umask(c, in->umask);
 	/* O_EXCL: it can never be linked. */
 	fd = openat(c->fd, ".", O_TMPFILE | O_CLOEXEC | (flags & ~O_APPEND) |
 				(int)(in->flags & O_EXCL),

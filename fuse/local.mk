@@ -5,26 +5,33 @@ fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
 	fuse/file.c fuse/fold.c fuse/fold.h fuse/fs.h fuse/fuse.h \
 	fuse/handle.c fuse/ids.c fuse/ids.h fuse/init.c fuse/io.c \
 	fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
-	fuse/node.c fuse/nodefd.c fuse/ops.c fuse/owners.c fuse/owners.h \
+	fuse/node.c fuse/nodefd.c fuse/nodes.h \
+	fuse/ops.c fuse/owners.c fuse/owners.h \
 	fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/table.c \
 	fuse/windows.c fuse/wire.h fuse/xattr.c
 
 # Tests: tests/fuseclient.h makes requests, each program tries one behaviour.
 check_LIBRARIES += tests/libfuseclient.a
-tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fuseclient.h
+tests_libfuseclient_a_SOURCES = tests/fuseclient.c tests/fusecalls.c \
+	tests/fuseclient.h
 
 fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
-fuse_tests = tests/test-fuse-casefold tests/test-fuse-casefold-keys \
+fuse_tests = tests/test-fuse-cache \
+	tests/test-fuse-casefold tests/test-fuse-casefold-keys \
 	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-file \
 	tests/test-fuse-ids tests/test-fuse-init tests/test-fuse-lock \
 	tests/test-fuse-lookup tests/test-fuse-malformed \
+	tests/test-fuse-minor \
 	tests/test-fuse-names tests/test-fuse-node tests/test-fuse-options \
 	tests/test-fuse-overflow tests/test-fuse-owners \
+	tests/test-fuse-readonly \
 	tests/test-fuse-special tests/test-fuse-threads \
 	tests/test-fuse-windows tests/test-fuse-xattr tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
+tests_test_fuse_cache_SOURCES = tests/test-fuse-cache.c
+tests_test_fuse_cache_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_casefold_SOURCES = tests/test-fuse-casefold.c \
 	tests/casefold-fuse.h
 tests_test_fuse_casefold_keys_SOURCES = tests/test-fuse-casefold-keys.c \
@@ -47,6 +54,8 @@ tests_test_fuse_lookup_SOURCES = tests/test-fuse-lookup.c
 tests_test_fuse_lookup_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_malformed_SOURCES = tests/test-fuse-malformed.c
 tests_test_fuse_malformed_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_minor_SOURCES = tests/test-fuse-minor.c
+tests_test_fuse_minor_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_names_SOURCES = tests/test-fuse-names.c
 tests_test_fuse_names_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_node_SOURCES = tests/test-fuse-node.c
@@ -59,6 +68,8 @@ tests_test_fuse_overflow_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_owners_SOURCES = tests/test-fuse-owners.c tests/fuseids.h \
 	tests/fusens.h
 tests_test_fuse_owners_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_readonly_SOURCES = tests/test-fuse-readonly.c
+tests_test_fuse_readonly_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c

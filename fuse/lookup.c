@@ -59,29 +59,44 @@ find_mount(struct fs_ctx *c, const struct statx *stx, int fd,
 	return err ? err : fs_mount_get(c->share, stx, fd, m);
 }
 
+/* What an inode is. */
+struct seen {
+	struct timespec now;		/* the coarse clock, before */
+	struct fs_mount *mount;
+	struct file_handle *handle;	/* in buf, or NULL */
+	struct fs_handle_buf buf;
+};
+
+static int
+see(struct fs_ctx *c, int fd, struct statx *stx, struct seen *s)
+{
+	int err;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &s->now);
+	err = fs_statx(c, fd, "", stx);
+	if (!err)
+		err = find_mount(c, stx, fd, &s->mount);
+	if (err)
+		return err;
+	s->handle = s->mount->flags & FS_MOUNT_HANDLES ?
+		    fs_handle_of(fd, &s->buf) : NULL;
+	return 0;
+}
+
 /* The node of what `fd` (O_PATH, taken, also on error) is. */
 static int
 add_path_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
 {
-	struct fs_handle_buf buf;
-	struct file_handle *h = NULL;
-	struct fs_mount *m;
-	struct timespec now;
-	int err;
+	struct seen s;
+	int err = see(c, fd, stx, &s);
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	err = fs_statx(c, fd, "", stx);
-	if (!err)
-		err = find_mount(c, stx, fd, &m);
-	if (!err && is_closed(c, m))
+	if (!err && is_closed(c, s.mount))
 		err = -EACCES;
 	if (err) {
 		close(fd);
 		return err;
 	}
-	if (m->flags & FS_MOUNT_HANDLES)
-		h = fs_handle_of(fd, &buf);
-	return fs_node_add(c, m, stx, &now, h, fd, node);
+	return fs_node_add(c, s.mount, stx, &s.now, s.handle, fd, node);
 }
 
 static int
@@ -141,24 +156,15 @@ path_of(struct fs_ctx *c, int fd)
 int
 fs_walk_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
 {
-	struct fs_handle_buf buf;
-	struct file_handle *h = NULL;
-	struct fs_mount *m;
-	struct timespec now;
-	int err;
+	struct seen s;
+	int err = see(c, fd, stx, &s);
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	err = fs_statx(c, fd, "", stx);
-	if (!err)
-		err = find_mount(c, stx, fd, &m);
 	if (err)
 		return err;
-	if (m->flags & FS_MOUNT_HANDLES)
-		h = fs_handle_of(fd, &buf);
-	if (h)
-		return fs_node_add(c, m, stx, &now, h, -1, node);
-	fd = path_of(c, fd);
-	return fd < 0 ? fd : fs_node_add(c, m, stx, &now, NULL, fd, node);
+	fd = s.handle ? -1 : path_of(c, fd);
+	if (fd < 0 && !s.handle)
+		return fd;
+	return fs_node_add(c, s.mount, stx, &s.now, s.handle, fd, node);
 }
 
 /* ------------------------------------------------------------------ */

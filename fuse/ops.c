@@ -203,9 +203,9 @@ caller_group(struct fs_ctx *c, struct fs_handle *h, int fd)
 }
 
 int
-fs_ctx_write(struct fs_ctx *c, struct fs_handle *h, int fd, bool kill)
+fs_ctx_write(struct fs_ctx *c, struct fs_node *n, struct fs_handle *h, int fd,
+	     bool kill)
 {
-	struct fs_node *n = h ? h->node : c->node;
 	int err;
 
 	if (!kill || !fs_owners_none(c, n->mount, n->ino)) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the FUSE protocol gained after the linux/fuse.h of the oldest system we
- * build on (7.38 without its extensions): 7.38 .. 7.45.  Structs and opcodes
+ * build on (7.38 without its extensions): 7.38 .. 7.46.  Structs and opcodes
  * carry our prefix, so that a newer linux/fuse.h does not collide with them.
+ * (What 7.42 .. 7.44 and 7.46 brought is never agreed on.)
  */
 #ifndef FUSE_WIRE_H
 #define FUSE_WIRE_H
@@ -10,7 +11,7 @@
 #include <linux/fuse.h>
 
 #define FS_PROTO_MAJOR 7
-#define FS_PROTO_MINOR 45	/* newest minor whose requests we know */
+#define FS_PROTO_MINOR 46	/* newest minor whose requests we know */
 #define FS_PROTO_MINOR_MIN 27	/* oldest guest we serve */
 
 /* INIT flags; they are macros in linux/fuse.h too. */

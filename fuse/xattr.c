@@ -271,14 +271,25 @@ fs_xattr_remove(struct fs_ctx *c, int fd, const char *name)
 /* ------------------------------------------------------------------ */
 /* Requests. */
 
-/* The caller is not of the file's group, says the guest. */
+/* May the caller keep the file's sgid bit?  A guest before 7.33 does not say;
+ * of its caller's groups one is known, and rather is the bit lost. */
+static bool
+keeps_sgid(struct fs_ctx *c, const struct fuse_setxattr_in *in,
+	   const struct statx *stx)
+{
+	if (fs_session_has(c->s, FUSE_SETXATTR_EXT))
+		return !(in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID);
+	return c->h.uid == 0 || fs_ids_group(c) == stx->stx_gid;
+}
+
+/* Who is not of its group and sets a file's access list takes the bit away. */
 static int
-kill_sgid(struct fs_ctx *c)
+kill_sgid(struct fs_ctx *c, const struct fuse_setxattr_in *in)
 {
 	struct statx stx;
 	int err = fs_statx(c, c->fd, "", &stx);
 
-	if (err || !(stx.stx_mode & S_ISGID))
+	if (err || !(stx.stx_mode & S_ISGID) || keeps_sgid(c, in, &stx))
 		return err;
 	return fs_chmod_path(c, c->fd, stx.stx_mode & 07777 & ~S_ISGID);
 }
@@ -311,9 +322,8 @@ fs_op_setxattr(struct fs_ctx *c, const void *arg, void *out)
 				   (int)in->flags);
 	if (is_dos(c))
 		err = fs_dos_set(c, c->t->out, size, (int)in->flags, err);
-	if (!err && (in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) &&
-	    !strcmp(name, ACL_ACCESS))
-		err = kill_sgid(c);
+	if (!err && !strcmp(name, ACL_ACCESS))
+		err = kill_sgid(c, in);
 	return err;
 }
 

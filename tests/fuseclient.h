@@ -37,6 +37,8 @@ struct fc {
 	uint32_t uid, gid;	/* of requests */
 	uint32_t groups[8];	/* sent as an extension if ngroups */
 	unsigned ngroups;
+	uint16_t extlen;	/* in the header of a request without any */
+	uint32_t file_flags;	/* open(2)'s, sent with WRITE */
 	size_t piece;		/* cut buffers into iovecs of this size */
 	size_t room;		/* bytes for a whole reply; 0 = enough */
 	bool patient;		/* look again at a parked request only when told */

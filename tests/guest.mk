@@ -72,8 +72,7 @@ tests_test_daemon_isolation_LDADD = $(whole_test_ldadd)
 tests_test_throttle_SOURCES = tests/test-throttle.c gatewayd/throttle.c \
 	gatewayd/throttle.h tests/tap.h
 tests_test_throttle_LDADD = $(whole_test_ldadd)
-tests_test_daemon_dead_SOURCES = tests/test-daemon-dead.c tests/hangfs.h \
-	tests/tap.h
+tests_test_daemon_dead_SOURCES = tests/test-daemon-dead.c tests/tap.h
 tests_test_daemon_dead_LDADD = $(whole_test_ldadd)
 tests_test_daemon_queues_SOURCES = tests/test-daemon-queues.c tests/tap.h
 tests_test_daemon_queues_LDADD = $(whole_test_ldadd)

@@ -18,6 +18,8 @@ tests_system_fscheck_SOURCES = tests/system/fscheck.c tests/system/fscheck.h \
 	tests/system/fscheck-mount.c tests/system/fscheck-lock.c \
 	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
+check_PROGRAMS += tests/system/fserrno
+tests_system_fserrno_SOURCES = tests/system/fserrno.c
 check_PROGRAMS += tests/system/fsbytes
 tests_system_fsbytes_SOURCES = tests/system/fsbytes.c
 check_PROGRAMS += tests/system/manynames
@@ -30,6 +32,7 @@ SYSTEM_TESTS += tests/system/guest-stop-cont.sh
 
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-submounts.sh tests/system/mount-many.sh \
+	tests/system/mount-errno.sh \
 	tests/system/mount-bytes.sh tests/system/mount-stress.sh \
 	tests/system/mount-databases.sh tests/system/mount-inodes.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \

@@ -6,16 +6,17 @@
 #include "config.h"
 
 #include "tests/conf-try.h"
-#include "tests/hangfs.h"
+#include "tests/stallfs.h"
 
 #include <dirent.h>
 #include <poll.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PATIENCE_MS 300
 #define LOADS 20
 
-static struct hangfs fs;
+static struct stallfs *fs;
 
 static int64_t
 now_ms(void)
@@ -98,7 +99,7 @@ test_alive(void)
 {
 	int64_t end = now_ms() + 10000;
 
-	hangfs_stop(&fs);
+	stallfs_stop(fs);
 	while (count_threads() > 1 && now_ms() < end)
 		usleep(1000);
 	is_int(count_threads(), 1, "when it answers nobody waits any more");
@@ -121,10 +122,11 @@ main(void)
 		  "[dead]\npath = $D/dead\n[below]\npath = $D/dead/below\n"
 		  "[in]\npath = $D/out/in\n");
 	path = try_path("dead");
-	err = hangfs_start(&fs, path, S_IFDIR);
+	err = stallfs_start(path, &fs);
 	free(path);
 	if (err)
 		tap_skip_all("cannot mount FUSE here");
+	stallfs_stall(fs, STALLFS_ALL);
 	test_dead();
 	test_alive();
 	return tap_done();

@@ -6,8 +6,11 @@
 #include "config.h"
 
 #include "tests/daemon.h"
-#include "tests/hangfs.h"
+#include "tests/stallfs.h"
 #include "tests/tap.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct daemon d;
 static char text[1 << 16];
@@ -33,17 +36,18 @@ main(void)
 	static const char *const tags[] = { "local", NULL };
 	char dir[] = "/tmp/gatewayd-dead-XXXXXX", path[64];
 	char keys[128], more[256];
-	struct hangfs fs;
+	struct stallfs *fs;
 
 	if (!mkdtemp(dir))
 		abort();
 	snprintf(path, sizeof(path), "%s/dead", dir);
 	mkdir(path, 0755);
-	if (hangfs_start(&fs, path, S_IFDIR)) {
+	if (stallfs_start(path, &fs)) {
 		rmdir(path);
 		rmdir(dir);
 		tap_skip_all("cannot mount FUSE here");
 	}
+	stallfs_stall(fs, STALLFS_ALL);
 	snprintf(keys, sizeof(keys), "[off]\nenabled = no\npath = %s\n", path);
 	daemon_start(&d, tags, keys);
 	ok(daemon_number(&d, "stats", "shares") > 0, "the daemon starts");
@@ -53,7 +57,7 @@ main(void)
 	test_reload(more, "more: added");
 	test_reload(keys, "more: removed");
 	/* The kernel lets no process end that waits for a FUSE server. */
-	hangfs_stop(&fs);
+	stallfs_stop(fs);
 	daemon_stop(&d);
 	rmdir(path);
 	rmdir(dir);

@@ -5,6 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -12,21 +18,29 @@
 
 static struct stat st;
 
+/* A line of the thread's status, without what it is called. */
 static const char *
-groups_of_thread(void)
+status_of_thread(const char *what)
 {
 	static char line[512];
 	FILE *f = fopen("/proc/thread-self/status", "re");
+	size_t len = strlen(what);
 
 	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "Groups:", 7))
+		if (strncmp(line, what, len))
 			continue;
 		fclose(f);
 		for (size_t n = strlen(line); line[n - 1] <= ' '; n--)
 			line[n - 1] = '\0';
-		return line + 7 + strspn(line + 7, "\t ");
+		return line + len + strspn(line + len, "\t ");
 	}
 	return "?";
+}
+
+static const char *
+groups_of_thread(void)
+{
+	return status_of_thread("Groups:");
 }
 
 static void
@@ -156,6 +170,137 @@ test_mixed(void)
 	fc_free(c);
 }
 
+/* From now on that system call with that argument fails with EAGAIN; for good,
+ * so in a child. */
+static void
+forbid(unsigned nr, unsigned arg, uint32_t value)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 (uint32_t)offsetof(struct seccomp_data, args) +
+			 arg * 8 + (__BYTE_ORDER == __BIG_ENDIAN ? 4 : 0)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog)) {
+		printf("# seccomp: %s\n", strerror(errno));
+		fflush(stdout);
+		_exit(99);
+	}
+}
+
+/* A caller whom the thread cannot become, in one step or the other. */
+static const struct step {
+	const char *words;
+	unsigned nr, arg, value;
+} steps[] = {
+	{ "its groups", SYS_setgroups, 0, 3 },
+	{ "its group", SYS_setresgid, 1, 2345 },
+	{ "its user", SYS_setresuid, 1, 1234 },
+};
+
+/* Nothing may be left of the caller.  The number of what is wrong. */
+static int
+cannot_become(struct fc *c, const struct step *step)
+{
+	char caps[64];
+
+	fs_thread_relax(c->thread);
+	snprintf(caps, sizeof(caps), "%s", status_of_thread("CapEff:"));
+	forbid(step->nr, step->arg, step->value);
+	c->uid = 1234;
+	c->gid = 2345;
+	c->ngroups = 3;
+	c->groups[0] = 100;
+	c->groups[1] = 101;
+	c->groups[2] = 102;
+	if (fc_create(c, 1, "never", O_RDWR, 0644, NULL) != -EAGAIN)
+		return 1;
+	if (fc_stat(c, "never", &st) != -ENOENT)
+		return 2;
+	if (geteuid() || getegid() || *groups_of_thread())
+		return 3;
+	if (strcmp(status_of_thread("CapEff:"), caps))
+		return 4;
+	c->uid = c->gid = c->ngroups = 0;
+	if (fc_create(c, 1, "root", O_RDWR, 0644, NULL) <= 1 ||
+	    fc_stat(c, "root", &st) || st.st_uid || st.st_gid)
+		return 5;
+	c->uid = c->gid = 1000;
+	if (fc_create(c, 1, "other", O_RDWR, 0644, NULL) <= 1 ||
+	    fc_stat(c, "other", &st) || st.st_uid != 1000 || st.st_gid != 1000)
+		return 6;
+	return 0;
+}
+
+/* And one that the thread cannot stop being: then it serves nobody. */
+static int
+cannot_return(struct fc *c, const struct step *step)
+{
+	struct fuse_setattr_in set = { .valid = FATTR_MODE, .mode = 0 };
+	int64_t id;
+
+	(void)step;
+	c->uid = c->gid = 1000;
+	id = fc_create(c, 1, "mine", O_RDWR, 0644, NULL);
+	if (id <= 1 || geteuid() != 1000)
+		return 1;
+	forbid(SYS_setresuid, 1, 0);
+	if (fc_setattr(c, (uint64_t)id, &set, NULL) != -EAGAIN)
+		return 2;
+	c->uid = c->gid = 0;
+	if (fc_create(c, 1, "root", O_RDWR, 0644, NULL) != -EAGAIN)
+		return 3;
+	c->uid = 1001;
+	if (fc_create(c, 1, "else", O_RDWR, 0644, NULL) != -EAGAIN)
+		return 4;
+	if (fc_stat(c, "root", &st) != -ENOENT ||
+	    fc_stat(c, "else", &st) != -ENOENT)
+		return 5;
+	return 0;
+}
+
+static int
+in_child(int (*run)(struct fc *c, const struct step *step),
+	 const struct step *step)
+{
+	struct fc *c = fc_new(NULL);
+	int status = -1;
+	pid_t pid;
+
+	chmod(c->dir, 0777);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		fc_start(c);
+		_exit(run(c, step));
+	}
+	waitpid(pid, &status, 0);
+	fc_empty(c);
+	close(c->fd);
+	rmdir(c->dir);
+	free(c);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
+}
+
+static void
+test_rollback(void)
+{
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		is_int(in_child(cannot_become, &steps[i]), 0,
+		       "rollback: a caller who cannot get %s",
+		       steps[i].words);
+	is_int(in_child(cannot_return, NULL), 0,
+	       "rollback: one who cannot be left serves nobody else");
+}
+
 static void
 test_extensions(void)
 {
@@ -232,12 +377,18 @@ test_kill_sgid(void)
 		.flags = O_RDWR | O_TRUNC,
 		.open_flags = FUSE_OPEN_KILL_SUIDGID,
 	};
+	struct fuse_create_in create = {
+		.flags = O_RDWR | O_CREAT | O_TRUNC,
+		.open_flags = FUSE_OPEN_KILL_SUIDGID,
+	};
+	static const char *const ways[] = { "write", "truncate", "open",
+					    "create" };
 	uint64_t id, fh;
 
 	fc_open_share(c);
 	fc_init(c, 38, FC_ALL_FLAGS);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		for (int how = 0; how < 3; how++) {
+		for (int how = 0; how < 4; how++) {
 			fs_thread_relax(c->thread);
 			c->gid = 0;
 			unlinkat(c->fd, "f", 0);
@@ -251,13 +402,17 @@ test_kill_sgid(void)
 					 FUSE_WRITE_KILL_SUIDGID);
 			else if (how == 1)
 				fc_setattr(c, id, &set, NULL);
-			else
+			else if (how == 2)
 				fc_call(c, FUSE_OPEN, id, &trunc,
 					sizeof(trunc), NULL, NULL);
+			else if (cases[i].caller == UINT32_MAX)
+				continue;	/* makes nothing */
+			else
+				fc_call(c, FUSE_CREATE, 1, &create,
+					sizeof(create), "f", NULL);
 			fc_stat(c, "f", &st);
 			is_int(st.st_mode & 07777, cases[i].mode, "%s (%s)",
-			       cases[i].words, how == 0 ? "write" :
-			       how == 1 ? "truncate" : "open");
+			       cases[i].words, ways[how]);
 		}
 	}
 	fc_free(c);
@@ -278,10 +433,55 @@ test_umask(void)
 	fc_free(c);
 }
 
+/* With access lists the guest leaves its umask to us, else it has applied it. */
+static void
+test_guest_umask(bool ours)
+{
+	static const struct {
+		const char *name;
+		mode_t want[2];
+	} made[] = {
+		{ "f", { 0666, 0640 } },
+		{ "n", { 0666, 0640 } },
+		{ "d", { 0777, 0750 } },
+		{ "t", { 0666, 0640 } },
+	};
+	struct fuse_create_in create = { .flags = O_RDWR | O_CREAT,
+					 .mode = 0666, .umask = 027 };
+	struct fuse_mknod_in node = { .mode = S_IFREG | 0666, .umask = 027 };
+	struct fuse_mkdir_in dir = { .mode = 0777, .umask = 027 };
+	struct fc *c = fc_new(NULL);
+	struct fuse_entry_out e;
+
+	c->set.posix_acl = ours ? CONF_WHEN_AUTO : CONF_WHEN_NEVER;
+	fc_start(c);
+	fc_call(c, FUSE_CREATE, 1, &create, sizeof(create), "f", NULL);
+	fc_call(c, FUSE_MKNOD, 1, &node, sizeof(node), "n", NULL);
+	fc_call(c, FUSE_MKDIR, 1, &dir, sizeof(dir), "d", NULL);
+	create.flags = O_RDWR;
+	if (fc_call(c, FUSE_TMPFILE, 1, &create, sizeof(create), "/",
+		    NULL) > 0) {
+		memcpy(&e, c->out, sizeof(e));
+		fc_call(c, FUSE_LINK, 1, &e.nodeid, sizeof(e.nodeid), "t",
+			NULL);
+	}
+	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++) {
+		if (fc_stat(c, made[i].name, &st) < 0)
+			tap_skip("umask: TMPFILE", "not on this file system");
+		else
+			is_int(st.st_mode & 0777, made[i].want[ours],
+			       "umask of the guest, %sours to apply: %s",
+			       ours ? "" : "not ", made[i].name);
+	}
+	fc_free(c);
+}
+
 int
 main(void)
 {
 	test_umask();
+	test_guest_umask(false);
+	test_guest_umask(true);
 	if (geteuid() != 0) {
 		tap_skip("acting as other users", "needs root");
 		return tap_done();
@@ -290,6 +490,7 @@ main(void)
 	test_override();
 	test_setgid();
 	test_mixed();
+	test_rollback();
 	test_extensions();
 	test_kill();
 	test_kill_sgid();

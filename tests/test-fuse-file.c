@@ -66,6 +66,40 @@ test_read_write(struct fc *c, size_t piece)
 	c->piece = 0;
 }
 
+/* What the guest's file is at the moment counts, not how it was opened. */
+static void
+test_append(struct fc *c, uint64_t id)
+{
+	static const uint32_t opened[] = { O_APPEND, 0 };
+	bool disk = strncmp(c->dir, "/dev/shm", 8);
+	struct stat st;
+
+	for (size_t i = 0; i < 2; i++) {
+		uint64_t fh = (uint64_t)fc_open(c, id, O_WRONLY | opened[i]);
+
+		fc_file(c, "a", "hello");
+		c->file_flags = O_WRONLY | O_APPEND;
+		is_int(fc_write(c, id, fh, 0, "!!", 2, 0), 2,
+		       "O_APPEND, opened with%s", i ? "out" : "");
+		fc_stat(c, "a", &st);
+		is_int(st.st_size, 7, "appends");
+		is_int(fc_write(c, id, fh, 0, "H", 1, FUSE_WRITE_CACHE), 1,
+		       "a page of the cache");
+		fc_stat(c, "a", &st);
+		is_int(st.st_size, 7, "does not");
+		c->file_flags = O_WRONLY;
+		is_int(fc_write(c, id, fh, 0, "J", 1, 0), 1, "O_APPEND ended");
+		fc_stat(c, "a", &st);
+		is_int(st.st_size, 7, "does not, either");
+		ok(!c->deferred, "a plain write waits for no disk");
+		c->file_flags = O_WRONLY | O_DSYNC;
+		is_int(fc_write(c, id, fh, 0, "K", 1, 0), 1, "O_DSYNC");
+		ok(c->deferred == disk, "does");
+		c->file_flags = 0;
+		fc_release(c, id, fh);
+	}
+}
+
 static void
 test_open(struct fc *c)
 {
@@ -85,15 +119,7 @@ test_open(struct fc *c)
 	is_int(fc_readdir(c, id, (uint64_t)fh, 0, 4096, false), -ENOTDIR,
 	       "a file is no directory");
 	fc_release(c, id, (uint64_t)fh);
-	fh = fc_open(c, id, O_WRONLY | O_APPEND);
-	is_int(fc_write(c, id, (uint64_t)fh, 0, "!!", 2, 0), 2, "O_APPEND");
-	fc_stat(c, "a", &st);
-	is_int(st.st_size, 7, "appends");
-	is_int(fc_write(c, id, (uint64_t)fh, 0, "H", 1, FUSE_WRITE_CACHE), 1,
-	       "a page of the cache");
-	fc_stat(c, "a", &st);
-	is_int(st.st_size, 7, "does not");
-	fc_release(c, id, (uint64_t)fh);
+	test_append(c, id);
 	fh = fc_open(c, id, O_RDWR | O_TRUNC);
 	ok(fh > 0, "O_TRUNC");
 	fc_stat(c, "a", &st);

@@ -206,32 +206,6 @@ test_statx(void)
 	fc_free(c);
 }
 
-static void
-test_readonly(void)
-{
-	struct fc *c = fc_new(NULL);
-	struct fuse_setattr_in in = { .valid = FATTR_MODE, .mode = 0600 };
-	uint64_t id;
-	int64_t fh;
-
-	c->set.readonly = true;
-	fc_file(c, "file", "hello");
-	fc_start(c);
-	id = (uint64_t)fc_lookup(c, 1, "file");
-	is_int(fc_setattr(c, id, &in, NULL), -EROFS, "SETATTR");
-	is_int(fc_mkdir(c, 1, "d", 0755), -EROFS, "MKDIR");
-	is_int(fc_create(c, 1, "f", O_RDWR, 0644, NULL), -EROFS, "CREATE");
-	is_int(fc_unlink(c, 1, "file"), -EROFS, "UNLINK");
-	is_int(fc_rename(c, 1, "file", 1, "g", 0), -EROFS, "RENAME2");
-	is_int(fc_open(c, id, O_WRONLY), -EROFS, "OPEN to write");
-	is_int(fc_open(c, id, O_RDONLY | O_TRUNC), -EROFS, "OPEN to empty");
-	fh = fc_open(c, id, O_RDONLY);
-	ok(fh > 0, "OPEN to read");
-	is_int(fc_write(c, id, (uint64_t)fh, 0, "x", 1, 0), -EROFS, "WRITE");
-	is_int(fc_read(c, id, (uint64_t)fh, 0, 10), 5, "READ");
-	fc_free(c);
-}
-
 int
 main(void)
 {
@@ -241,6 +215,5 @@ main(void)
 	test_negative();
 	test_setattr();
 	test_statx();
-	test_readonly();
 	return tap_done();
 }

@@ -127,6 +127,7 @@ test_writeback(void)
 	c->set.writeback = true;
 	fc_start(c);
 	id = (uint64_t)fc_create(c, 1, "f", O_WRONLY | O_APPEND, 0644, &fh);
+	c->file_flags = O_WRONLY | O_APPEND;
 	fc_write(c, id, fh, 0, "0123456789", 10, 0);
 	is_int(fc_write(c, id, fh, 2, "xx", 2, 0), 2,
 	       "writeback: the guest knows where the end is");
@@ -161,6 +162,16 @@ test_open_flags(void)
 }
 
 static void
+truncateat(struct fc *c, const char *name, off_t size)
+{
+	int fd = openat(c->fd, name, O_WRONLY | O_CLOEXEC);
+
+	if (ftruncate(fd, size) < 0)
+		printf("# %s: %s\n", name, strerror(errno));
+	close(fd);
+}
+
+static void
 test_direct(void)
 {
 	static char data[65536];
@@ -190,6 +201,13 @@ test_direct(void)
 	is_int(fc_write(c, id, fh, 65536, data, 100, FUSE_WRITE_CACHE), 100,
 	       "but the guest's cache may end with one");
 	is_int(fc_read(c, id, fh, 65536, 4096), 100, "which is read");
+	fc_file(c, "f", "");
+	truncateat(c, "f", 8192);
+	c->file_flags = O_RDWR | O_APPEND | O_DIRECT;
+	is_int(fc_write(c, id, fh, 0, data, 4096, 0), 4096,
+	       "O_APPEND: goes where the host's file ends");
+	is_int(fc_read(c, id, fh, 8192, 65536), 4096, "O_APPEND: that is there");
+	c->file_flags = 0;
 	fc_release(c, id, fh);
 	fc_free(c);
 }

@@ -6,13 +6,17 @@
  */
 #include "config.h"
 
-#include "tests/hangfs.h"
+#include "tests/stallfs.h"
 #include "tests/tap.h"
 #include "tests/vhost-raw.h"
 #include "vhost/vh.h"
 
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define K4 UINT64_C(4096)
 
@@ -70,25 +74,27 @@ test_mappings(void)
 	close(fd);
 }
 
+#define CLOSES (1ULL << FUSE_FLUSH | 1ULL << FUSE_RELEASE)
+
 /* Memory on a file system that does not answer, by a file and by a table. */
 static void
 test_hanging_file(void)
 {
-	char path[] = "/tmp/gatewayd-test-XXXXXX";
-	struct hangfs fs;
+	char dir[] = "/tmp/gatewayd-test-XXXXXX", path[40];
+	struct stallfs *fs;
 	struct raw r;
 	int64_t ms;
-	int fd = mkstemp(path), err;
+	int fd;
 
-	close(fd);
-	err = hangfs_start(&fs, path, S_IFREG);
-	if (err) {
+	if (!mkdtemp(dir) || stallfs_start(dir, &fs)) {
 		tap_skip("memory on a file system that hangs", "cannot mount "
 			 "FUSE");
-		unlink(path);
+		rmdir(dir);
 		return;
 	}
+	snprintf(path, sizeof(path), "%s/f0", dir);
 	fd = open(path, O_RDWR | O_CLOEXEC);
+	stallfs_stall(fs, STALLFS_ALL & ~CLOSES);
 	ok(fd >= 0, "a file that opens and then answers nothing");
 	begin(&r);
 	ms = now_ms();
@@ -97,11 +103,11 @@ test_hanging_file(void)
 	ok(ms < 5000, "which takes %lld ms to find out", (long long)ms);
 	ok(strstr(vh_conn_why(r.conn), "must not be on"), "it is told: %s",
 	   vh_conn_why(r.conn));
-	is_int(fs.waiting, 0, "without asking its server");
+	is_int(stallfs_held(fs), 0, "without asking its server");
 	ok(raw_close(&r), "the session ends");
-	hangfs_stop(&fs);
 	close(fd);
-	unlink(path);
+	stallfs_stop(fs);
+	rmdir(dir);
 }
 
 /* What is no memory of the kernel's but a disk's is fine. */

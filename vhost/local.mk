@@ -20,8 +20,8 @@ tests_test_vhost_reqs_SOURCES = tests/test-vhost-reqs.c $(vhost_raw)
 tests_test_vhost_reqs_LDADD = vhost/libvhost.a
 tests_test_vhost_mem_SOURCES = tests/test-vhost-mem.c $(vhost_raw)
 tests_test_vhost_mem_LDADD = vhost/libvhost.a
-tests_test_vhost_limits_SOURCES = tests/test-vhost-limits.c tests/hangfs.h \
-	$(vhost_raw)
+tests_test_vhost_limits_SOURCES = tests/test-vhost-limits.c tests/stallfs.c \
+	tests/stallfs.h $(vhost_raw)
 tests_test_vhost_limits_LDADD = vhost/libvhost.a
 tests_test_vhost_ring_SOURCES = tests/test-vhost-ring.c \
 	tests/vhost-ring.h $(vhost_raw)

@@ -84,33 +84,12 @@ map_destroy_thread(void *arg)
 	return NULL;
 }
 
-/* Unmap on a thread of its own; false if there can be none. */
-static bool
-map_destroy_aside(struct vh_map *map)
-{
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t t;
-	int err;
-
-	if (pthread_attr_init(&attr))
-		return false;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	err = pthread_create(&t, &attr, map_destroy_thread, map);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return !err;
-}
-
 static void
 map_put(struct vh_map *map)
 {
 	if (atomic_fetch_sub_explicit(&map->refs, 1, memory_order_acq_rel) > 1)
 		return;
-	if (map->len < BIG_MAP || !map_destroy_aside(map))
+	if (map->len < BIG_MAP || !vh_run_aside(map_destroy_thread, map))
 		map_destroy(map);
 }
 

@@ -57,8 +57,8 @@ close_thread(void *arg)
 	return NULL;
 }
 
-static bool
-start_thread(struct closing *c)
+bool
+vh_run_aside(void *(*run)(void *arg), void *arg)
 {
 	pthread_attr_t attr;
 	sigset_t all, old;
@@ -69,8 +69,9 @@ start_thread(struct closing *c)
 		return false;
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);	/* of guest memory */
 	pthread_sigmask(SIG_BLOCK, &all, &old);
-	err = pthread_create(&t, &attr, close_thread, c);
+	err = pthread_create(&t, &attr, run, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return !err;
@@ -118,7 +119,7 @@ vh_close_foreign(const int *fds, int n)
 	c->n = slow;
 	if (!slow)
 		free(c);
-	else if (!start_thread(c))
+	else if (!vh_run_aside(close_thread, c))
 		close_thread(c);
 }
 

@@ -57,13 +57,13 @@ vh_event_signal(struct vh_event *ev)
 
 /* ---- what breaks a ring ---- */
 
-static void
-signal_err(struct vh_queue *q)
+void
+vh_event_signal_at(struct vh_queue *q, struct vh_event *const *at)
 {
 	struct vh_event *ev;
 
 	pthread_mutex_lock(&q->lock);
-	ev = q->err;
+	ev = *at;
 	if (ev)
 		atomic_fetch_add_explicit(&ev->refs, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&q->lock);
@@ -91,7 +91,7 @@ vh_ring_fail(struct vh_queue *q, const char *fmt, ...)
 		va_end(ap);
 	}
 	atomic_store_explicit(&q->broken, true, memory_order_release);
-	signal_err(q);
+	vh_event_signal_at(q, &q->err);
 	return -EPROTO;
 }
 

@@ -482,18 +482,7 @@ vh_chain_finish(struct vh_queue *q, struct vh_chain *c, const void *buf,
 void
 vh_queue_signal(struct vh_queue *q)
 {
-	struct vh_event *ev;
-
-	if (!atomic_load_explicit(&q->signal_due, memory_order_relaxed) ||
-	    !atomic_exchange(&q->signal_due, false))
-		return;
-	pthread_mutex_lock(&q->lock);
-	ev = q->call;
-	if (ev)
-		atomic_fetch_add_explicit(&ev->refs, 1, memory_order_relaxed);
-	pthread_mutex_unlock(&q->lock);
-	if (!ev)
-		return;
-	vh_event_signal(ev);
-	vh_event_put(ev);
+	if (atomic_load_explicit(&q->signal_due, memory_order_relaxed) &&
+	    atomic_exchange(&q->signal_due, false))
+		vh_event_signal_at(q, &q->call);
 }

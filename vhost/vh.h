@@ -36,6 +36,9 @@ struct vh_rx {
  * here.  fds of -1 are passed over. */
 void vh_close_foreign(const int *fds, int n);
 void vh_close_socket(int fd);
+/* Run on a thread of its own that nobody waits for; false if there can be
+ * none. */
+bool vh_run_aside(void *(*run)(void *arg), void *arg);
 
 void vh_rx_init(struct vh_rx *rx);
 /*
@@ -112,6 +115,8 @@ struct vh_event {
 int vh_event_new(int fd, struct vh_event **ev);	/* takes fd, also on error */
 void vh_event_put(struct vh_event *ev);		/* NULL is fine */
 void vh_event_signal(struct vh_event *ev);
+/* Signal what is there, if anything; takes q->lock. */
+void vh_event_signal_at(struct vh_queue *q, struct vh_event *const *at);
 
 enum vh_queue_state {
 	VH_STOPPED,

@@ -120,14 +120,15 @@ copy(void)
 
 /* Somebody else has made the file longer than we know. */
 static void
-append_after_host(void)
+append_after_host(int flags, const char *words)
 {
 	int fd, fd2;
 	char buf[64] = "";
 
 	if (fscheck_host < 0 || fscheck_writeback)
 		return;
-	fd = open("oh", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0644);
+	fd = open("oh", O_RDWR | O_CREAT | O_TRUNC | flags, 0644);
+	fcntl(fd, F_SETFL, O_APPEND);
 	fd2 = openat(fscheck_host, "oh", O_WRONLY | O_APPEND);
 	write(fd, "ours", 4);
 	write(fd2, " theirs", 7);
@@ -135,9 +136,26 @@ append_after_host(void)
 	close(fd2);
 	fd2 = openat(fscheck_host, "oh", O_RDONLY);
 	read(fd2, buf, sizeof(buf) - 1);
-	is_str(buf, "ours theirs ours", "O_APPEND: where the host's file ends");
+	is_str(buf, "ours theirs ours", "O_APPEND: %s", words);
 	close(fd);
 	close(fd2);
+}
+
+static void
+append_switched(void)
+{
+	int fd = open("os", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0644);
+	char buf[64] = "";
+
+	write(fd, "text", 4);
+	fcntl(fd, F_SETFL, 0);
+	pwrite(fd, "n", 1, 0);
+	fsync(fd);
+	close(fd);
+	fd = openat(fscheck_host < 0 ? AT_FDCWD : fscheck_host, "os", O_RDONLY);
+	read(fd, buf, sizeof(buf) - 1);
+	is_str(buf, "next", "O_APPEND: until fcntl ends it");
+	close(fd);
 }
 
 static void
@@ -163,7 +181,9 @@ open_flags(void)
 	pread(fd, buf, 15, 0);
 	close(fd);
 	is_str(buf, "hello a b c!", "O_APPEND: wherever pwrite wants to");
-	append_after_host();
+	append_after_host(O_APPEND, "where the host's file ends");
+	append_after_host(0, "if only fcntl says so, too");
+	append_switched();
 	fd = open("o", O_RDWR | O_TRUNC);
 	is_int(look("o").st_size, 0, "O_TRUNC");
 	close(fd);

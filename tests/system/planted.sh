@@ -71,11 +71,15 @@ faults() {
 		's/\t\t\tn = -errno;/\t\t\tn = errno == EXDEV ? -EIO : -errno;/'
 	# How files are opened.
 	fault "plain -o files" "O_APPEND: where the host's file ends" \
-		fuse/data.c 's/? RWF_APPEND : 0;/? 0 : 0;/'
+		fuse/data.c 's/flags |= RWF_APPEND;/;/'
+	fault "plain -o files" "O_APPEND: if only fcntl" fuse/data.c \
+		's/if ((in->flags & O_APPEND)/if ((c->fh->flags \& O_APPEND)/'
+	fault "plain -o files" "O_APPEND: until fcntl" fuse/data.c \
+		's/if ((in->flags & O_APPEND)/if ((c->fh->flags \& O_APPEND)/'
 	fault "plain -o files" "O_TRUNC" fuse/file.c \
 		's/fd = err ? err : open_node(c, c->node, &flags);/flags \&= ~O_TRUNC; &/'
 	fault "direct -o files" "O_DIRECT: all bytes are right" fuse/data.c \
-		's/n = pwrite(c->fh->fd, buf, size, (off_t)offset);/n = pwrite(c->fh->fd, buf, size, (off_t)offset \& ~4095);/'
+		's/off_t offset = (off_t)in->offset;/off_t offset = (off_t)in->offset \& ~4095;/'
 	fault "direct -o files" "O_DIRECT: read" fuse/data.c \
 		's/(off_t)(offset + done));$/(off_t)(offset + done) \& ~4095);/'
 	fault "direct -o files" "O_DIRECT: to the end" fuse/data.c \
@@ -100,7 +104,7 @@ faults() {
 	fault "plain -o names" "link: of a symbolic link" fuse/name.c \
 		's/if (S_ISDIR(c->node2->type))/if (!S_ISREG(c->node2->type))/'
 	fault "plain -o names" "special: a fifo" fuse/name.c \
-		's/in->mode & (S_IFMT | 07777),/(in->mode \& 07777) | S_IFREG,/'
+		's/(in->mode & S_IFMT) | mode,$/S_IFREG | mode,/'
 	fault "plain -o names" "special: with its number" fuse/name.c \
 		's/decode_dev(in->rdev)) < 0/decode_dev(in->rdev) + 1) < 0/'
 	fault "plain -o names" "special: a large one" fuse/name.c \
@@ -110,9 +114,16 @@ faults() {
 	fault "plain -o dirs" "names: of any bytes" fuse/decode.c \
 		"s/memchr(s, '\/', len)/memchr(s, '\/', len) || memchr(s, 0xff, len)/"
 	fault "plain -o others" "attributes: others work after it" fuse/xattr.c \
-		's/err = set_xattr(c, c->fd, name, c->t->out, in->size, (int)in->flags);/& if (err == -EOPNOTSUPP) err = -ENOSYS;/'
+		's/^\tif (is_dos(c))$/\tif (err == -EOPNOTSUPP)\n\t\terr = -ENOSYS;\n&/'
 	fault "plain -o others" "ioctl: an unknown one" fuse/ioctl.c \
 		's/-ENOTTY/-EINVAL/'
+	# Errors.
+	fault "system mount-errno" "errors on" fuse/data.c \
+		's/(off_t)in->length) < 0 ? -errno : 0;/(off_t)in->length) < 0 ? -ENOSYS : 0;/'
+	fault "system mount-errno" "errors on" fuse/xattr.c \
+		's/^\tif (n >= 0 || errno != ENOSYS)$/\tif (n < 0 \&\& errno == EOPNOTSUPP)\n\t\treturn -ENOSYS;\n&/'
+	fault "system mount-errno" "errors on" fuse/name.c \
+		's/^\t\terr = -errno;$/\t\terr = errno == EINVAL ? -ENOSYS : -errno;/'
 	# Nodes.
 	# Recorded owners: another file's, a change that was answered, one that
 	# was synced, one older than a second.
@@ -152,7 +163,8 @@ for dir in build-aux casefold conf fuse gatewayd man tests vhost; do
 done
 cp "$top_srcdir"/* "$src/" 2>/dev/null
 (cd "$build" && "$src/configure" CFLAGS="-O1 -g0" && make -j2 all \
-	tests/system/fscheck tests/system/manynames tests/test-fuse-special \
+	tests/system/fscheck tests/system/fserrno tests/system/manynames \
+	tests/test-fuse-special \
 	tests/test-fuse-node tests/test-fuse-names) >"$tmp/build.log" 2>&1 ||
 	bail "$(tail -n 20 "$tmp/build.log")"
 GATEWAYD=$build/gatewayd/gatewayd GATEWAYCTL=$build/gatewayd/gatewayctl

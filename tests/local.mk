@@ -20,6 +20,8 @@ tests_system_fscheck_SOURCES = tests/system/fscheck.c tests/system/fscheck.h \
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 check_PROGRAMS += tests/system/fsbytes
 tests_system_fsbytes_SOURCES = tests/system/fsbytes.c
+check_PROGRAMS += tests/system/byhandle
+tests_system_byhandle_SOURCES = tests/system/byhandle.c
 check_PROGRAMS += tests/system/manynames
 tests_system_manynames_SOURCES = tests/system/manynames.c
 
@@ -34,7 +36,8 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-databases.sh tests/system/mount-inodes.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
-	tests/system/mount-atime.sh tests/system/mount-casefold.sh \
+	tests/system/mount-atime.sh tests/system/mount-export.sh \
+	tests/system/mount-casefold.sh \
 	tests/system/mount-ids.sh tests/system/casefold-fs.sh \
 	tests/system/mount-owners.sh tests/system/mount-tar.sh \
 	tests/system/mount-reload.sh tests/system/guest-two-tags.sh \

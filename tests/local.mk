@@ -44,7 +44,7 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/guest-inode-identity.sh tests/system/guest-casefold.sh \
 	tests/system/systemd.sh
 # Only in check-long: they take minutes whatever SCALE says.
-LONG_TESTS = tests/system/planted.sh
+LONG_TESTS = tests/system/planted.sh tests/system/guest-nfs.sh
 EXTRA_DIST += $(SYSTEM_TESTS) $(LONG_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
 MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \
 	$(LONG_TESTS:.sh=.log) $(LONG_TESTS:.sh=.trs) system-suite.log \

@@ -335,6 +335,14 @@ const struct conf_key conf_keys[] = {
 		  "Such a guest says who acts only when something is made, so whether "
 		  "a set-gid bit without group execution stays in a file that is "
 		  "changed is decided without knowing the caller's group." },
+	{ .name = "export_support", SHARE, BOOL(conf_share, export_support),
+	  .def = "no", .reload = CONF_NEXT,
+	  .help = "Linux guests may open files by handle, which an NFS server in the "
+		  "guest needs; see NFS." },
+	{ .name = "export_nodes", SHARE, UINT(conf_share, export_nodes),
+	  .def = "1000000", .min = 64, .max = 1 << 30, .reload = CONF_NEXT,
+	  .help = "With export_support, how many files are remembered for each guest "
+		  "after it has forgotten them; 200 bytes each." },
 	{ .name = "preserve_noatime", SHARE, BOOL(conf_share, preserve_noatime),
 	  .def = "no", .reload = CONF_LIVE,
 	  .help = "A guest's O_NOATIME holds on the host, too." },

@@ -185,6 +185,8 @@ struct conf_share {
 	bool allow_direct_io;
 	bool allow_mmap;	/* without a cache */
 	bool allow_idmap;
+	bool export_support;	/* guests may find files by what they had as id */
+	unsigned export_nodes;	/* that many of those a guest has forgotten */
 	bool preserve_noatime;
 	bool announce_submounts;
 	bool crossmnt;

@@ -73,6 +73,8 @@ struct fs_share {
 	struct fs_share *next;		/* in its list */
 
 	_Atomic unsigned nhandles, nnodes, nsessions, ndirbufs;
+	_Atomic unsigned nidle;		/* forgotten nodes, remembered */
+	_Atomic(struct fs_session *) left;	/* export.c; or NULL */
 
 	pthread_mutex_t locks_lock;	/* lock.c */
 	struct fs_owner *owners[FS_OWNER_BUCKETS];
@@ -92,14 +94,15 @@ fs_is_readonly(const struct fs_share *share)
 /* session.c */
 
 #define FS_SHARDS 64
-#define FS_IDLE 32		/* forgotten nodes that a shard remembers */
+#define FS_IDLE 32		/* forgotten nodes that a shard remembers, */
+				/* and more with export_support */
 
 struct fs_shard {
 	pthread_mutex_t lock;
 	struct fs_node **bucket;
 	size_t nbuckets, count;
-	struct fs_node *idle[FS_IDLE];	/* a ring, each with a reference */
-	unsigned idle_at;
+	struct fs_node **idle;	/* a ring, each with a reference */
+	unsigned nidle, idle_at;	/* its size; the next place */
 };
 
 struct fs_session {
@@ -122,11 +125,38 @@ fs_session_has(struct fs_session *s, uint64_t flag)
 	return atomic_load_explicit(&s->flags, memory_order_relaxed) & flag;
 }
 
+/* A guest begins anew on the same connection. */
+void fs_session_restart(struct fs_session *s);
+/* What fs_session_free() does to one that nobody goes on with. */
+void fs_session_destroy(struct fs_session *s);
+
 static inline bool
 fs_is_windows(struct fs_session *s)
 {
 	return atomic_load_explicit(&s->windows, memory_order_relaxed);
 }
+
+/* ------------------------------------------------------------------ */
+/* export.c: files are found by the ids that a guest has kept. */
+
+static inline bool
+fs_is_exported(struct fs_session *s)
+{
+	return fs_session_has(s, FUSE_EXPORT_SUPPORT);
+}
+
+/* How many forgotten nodes a shard of the session remembers. */
+unsigned fs_export_idle(struct fs_session *s);
+/* Generations of node ids begin here. */
+int fs_export_base(const struct fs_share *share, uint32_t *base);
+/* The session whose guest has left and is back as the next, or NULL. */
+struct fs_session *fs_export_take(struct fs_share *share);
+/* May the next one have what this one knows? */
+bool fs_export_keeps(struct fs_session *s);
+/* Leave the session, cleared, for the next; false: it stays the caller's. */
+bool fs_export_leave(struct fs_session *s);
+/* An O_PATH fd of what is above the directory `fd`, if that is in the share. */
+int fs_export_parent(struct fs_ctx *c, int fd);
 
 /* ------------------------------------------------------------------ */
 /* cred.c: the identity a thread acts under. */

@@ -116,8 +116,9 @@ bool fs_share_sweep(struct fs_share *share, bool begin, int *fds, size_t max,
 
 int fs_session_new(struct fs_share *share, struct fs_session **session);
 /*
- * Close every file, forget every node.  Takes as long as the storage does: by
- * a thread that may wait.  Others may ask for its info meanwhile.
+ * The guest has left: close every file, forget every node but those that the
+ * next guest may ask for (export_support).  Takes as long as the storage does:
+ * by a thread that may wait.  Others may ask for its info meanwhile.
  */
 void fs_session_clear(struct fs_session *session);
 /* No thread may be serving it.  Takes no time after fs_session_clear(). */
@@ -142,6 +143,7 @@ struct fs_info {
 	uint64_t flags;			/* INIT flags agreed on */
 	bool windows;			/* the Windows dialect is spoken */
 	uint64_t nodes;			/* node ids the guest holds */
+	uint64_t remembered;		/* of a share: those it has forgotten */
 	uint64_t handles;		/* open files and directories */
 	uint64_t node_fds;		/* O_PATH fds open for nodes */
 	uint64_t max_handles, max_node_fds;	/* budgets of the share */

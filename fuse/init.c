@@ -88,6 +88,18 @@ security_label(const struct fs_share *share)
 }
 
 static bool
+exported(const struct fs_share *share)
+{
+	return share->set->export_support;
+}
+
+static bool
+not_exported(const struct fs_share *share)
+{
+	return !share->set->export_support;
+}
+
+static bool
 locks(const struct fs_share *share)
 {
 	return share->set->locks == CONF_LOCKS_REMOTE;
@@ -108,6 +120,7 @@ static const struct {
 	{ FUSE_ASYNC_READ,		always },
 	{ FUSE_POSIX_LOCKS,		locks },
 	{ FUSE_ATOMIC_O_TRUNC,		always },
+	{ FUSE_EXPORT_SUPPORT,		exported },
 	{ FUSE_BIG_WRITES,		always },
 	{ FUSE_DONT_MASK,		posix_acl },
 	{ FUSE_FLOCK_LOCKS,		locks },
@@ -127,7 +140,7 @@ static const struct {
 	{ FUSE_SECURITY_CTX,		security_label },
 	{ FUSE_CREATE_SUPP_GROUP,	always },
 	{ FUSE_DIRECT_IO_ALLOW_MMAP,	direct_mmap },
-	{ FUSE_NO_EXPORT_SUPPORT,	always },
+	{ FUSE_NO_EXPORT_SUPPORT,	not_exported },
 	{ FUSE_ALLOW_IDMAP,		idmap },
 };
 /* clang-format on */
@@ -251,13 +264,15 @@ fs_op_init(struct fs_ctx *c, const void *arg, void *reply)
 	/* A guest that starts anew has not always said goodbye. */
 	if (clear_defers(c))
 		return FS_DEFER;
-	fs_session_clear(s);
+	fs_session_restart(s);
 	offered = in.flags;
 	if (in.flags & FUSE_INIT_EXT)
 		offered |= (uint64_t)in.flags2 << 32;
 	offered = agree(c->share, offered);
 	if (is_refused(c->share, offered))
 		return -EOPNOTSUPP;
+	if (fs_is_exported(s) && !(offered & FUSE_EXPORT_SUPPORT))
+		fs_nodes_clear(s, true);
 	atomic_store(&s->windows, is_windows(c->share, &in, c->in_len));
 	atomic_store(&s->minor,
 		     in.minor < FS_PROTO_MINOR ? in.minor : FS_PROTO_MINOR);
@@ -280,6 +295,6 @@ fs_op_destroy(struct fs_ctx *c, const void *in, void *out)
 	if (err == FS_DEFER)
 		return err;
 	atomic_store(&c->s->ready, false);
-	fs_session_clear(c->s);
+	fs_session_restart(c->s);
 	return err;
 }

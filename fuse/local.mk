@@ -2,7 +2,7 @@
 noinst_LIBRARIES += fuse/libfuse.a
 fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
 	fuse/data.c fuse/decode.c fuse/dir.c fuse/dosattr.c fuse/dosattr.h \
-	fuse/file.c fuse/fold.c fuse/fold.h fuse/fs.h fuse/fuse.h \
+	fuse/export.c fuse/file.c fuse/fold.c fuse/fold.h fuse/fs.h fuse/fuse.h \
 	fuse/handle.c fuse/ids.c fuse/ids.h fuse/init.c fuse/io.c \
 	fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
 	fuse/node.c fuse/nodefd.c fuse/nodes.h \
@@ -19,7 +19,8 @@ fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
 fuse_tests = tests/test-fuse-cache \
 	tests/test-fuse-casefold tests/test-fuse-casefold-keys \
-	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-file \
+	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-export \
+	tests/test-fuse-file \
 	tests/test-fuse-ids tests/test-fuse-init tests/test-fuse-lock \
 	tests/test-fuse-lookup tests/test-fuse-malformed \
 	tests/test-fuse-minor \
@@ -42,6 +43,8 @@ tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
 tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_dir_SOURCES = tests/test-fuse-dir.c
 tests_test_fuse_dir_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_export_SOURCES = tests/test-fuse-export.c
+tests_test_fuse_export_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_file_SOURCES = tests/test-fuse-file.c
 tests_test_fuse_file_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_ids_SOURCES = tests/test-fuse-ids.c tests/fuseids.h

@@ -239,8 +239,28 @@ fs_reply_entry(struct fs_ctx *c, const char *name, bool made,
 	return err ? err : (ssize_t)sizeof(*e);
 }
 
-/* "." of any directory, ".." of the root: a directory outside the share is
- * never looked at, even if the host moved this one there. */
+/* What is above a directory, for a guest that has but its id. */
+static ssize_t
+lookup_parent(struct fs_ctx *c, struct fuse_entry_out *e)
+{
+	struct statx stx;
+	struct fs_node *n;
+	int fd = fs_export_parent(c, c->fd), err;
+
+	if (fd < 0)
+		return fd;
+	err = add_path_fd(c, fd, &stx, &n);
+	if (err)
+		return err;
+	err = fs_entry_fill(c, n, -1, &stx, e);
+	if (err)
+		fs_node_forget(n, 1);
+	fs_node_put(n);
+	return err ? err : (ssize_t)sizeof(*e);
+}
+
+/* "." of any directory, ".." of the root.  Without export_support, ".." of
+ * another is never looked at: it may be outside. */
 static ssize_t
 lookup_dots(struct fs_ctx *c, struct fuse_entry_out *e)
 {
@@ -248,10 +268,14 @@ lookup_dots(struct fs_ctx *c, struct fuse_entry_out *e)
 	int err;
 
 	if (c->name[1] && c->h.nodeid != FUSE_ROOT_ID)
-		return -EINVAL;
+		return fs_is_exported(c->s) ? lookup_parent(c, e) : -EINVAL;
 	err = fs_statx(c, c->fd, "", &stx);
 	if (err)
 		return err;
+	if (!stx.stx_nlink && fs_is_exported(c->s)) {
+		fs_node_nameless(c->node);
+		return -ESTALE;		/* an fd of ours was left of it */
+	}
 	err = fs_entry_fill(c, c->node, c->fd, &stx, e);
 	if (err)
 		return err;

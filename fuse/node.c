@@ -20,7 +20,8 @@
  * A node's references are ours (requests, open handles) and one for the guest
  * as long as its lookup count is not 0.  The count is whatever the guest makes
  * it and decides nothing else.  A few forgotten nodes are remembered, because
- * guests forget and look up the same files again and again.
+ * guests forget and look up the same files again and again; with
+ * export_support as many as it says, because their ids are still good.
  */
 #include "config.h"
 
@@ -424,22 +425,70 @@ fs_node_count(struct fs_node *n)
 	pthread_mutex_unlock(&sh->lock);
 }
 
+/* A larger ring, if there may be one. */
+static bool
+grow_idle(struct fs_shard *sh, unsigned max)
+{
+	unsigned n = sh->nidle ? sh->nidle * 2 : FS_IDLE;
+	struct fs_node **idle;
+
+	if (n > max)
+		n = max;
+	if (n <= sh->nidle)
+		return false;
+	idle = realloc(sh->idle, n * sizeof(struct fs_node *));
+	if (!idle)
+		return false;
+	memset(idle + sh->nidle, 0,
+	       (n - sh->nidle) * sizeof(struct fs_node *));
+	sh->idle = idle;
+	sh->nidle = n;
+	return true;
+}
+
+enum { SPARED = 8 };		/* nodes passed by for one that must go */
+
+/* The place of who was remembered longest, or not yet used; NULL: none. */
+static struct fs_node **
+idle_place(struct fs_session *s, struct fs_shard *sh)
+{
+	struct fs_node **place = NULL;
+
+	for (int i = 0; i <= SPARED; i++) {
+		if (sh->idle_at == sh->nidle &&
+		    !grow_idle(sh, fs_export_idle(s)))
+			sh->idle_at = 0;
+		if (!sh->nidle)
+			return NULL;
+		place = &sh->idle[sh->idle_at++];
+		if (!*place || !(*place)->again)
+			break;
+		(*place)->again = false;
+	}
+	return place;
+}
+
 /* Remember `n` with the guest's reference.  Returns the node that must go for
  * it, or n itself: what holds an fd or has no name is not worth it.  Under the
  * lock. */
 static struct fs_node *
 make_idle(struct fs_shard *sh, struct fs_node *n)
 {
-	struct fs_node **place = &sh->idle[sh->idle_at % FS_IDLE];
-	struct fs_node *old = *place;
+	struct fs_node **place, *old;
 
+	n->again = n->idle;
 	if (n->idle || !n->handle || atomic_load(&n->deleted))
 		return n;
+	place = idle_place(n->session, sh);
+	if (!place)
+		return n;
+	old = *place;
 	if (old)
 		old->idle = false;
+	else
+		atomic_fetch_add(&n->session->share->nidle, 1);
 	*place = n;
 	n->idle = true;
-	sh->idle_at++;
 	return old;
 }
 
@@ -463,26 +512,32 @@ fs_node_forget(struct fs_node *n, uint64_t nlookup)
 }
 
 static void
-clear_idle(struct fs_shard *sh)
+clear_idle(struct fs_session *s, struct fs_shard *sh)
 {
-	struct fs_node *idle[FS_IDLE];
+	struct fs_node **idle;
+	unsigned n;
 
 	pthread_mutex_lock(&sh->lock);
-	memcpy(idle, sh->idle, sizeof(idle));
-	memset(sh->idle, 0, sizeof(sh->idle));
-	for (int i = 0; i < FS_IDLE; i++) {
+	idle = sh->idle;
+	n = sh->nidle;
+	for (unsigned i = 0; i < n; i++) {
 		if (idle[i])
 			idle[i]->idle = false;
 	}
+	sh->idle = NULL;
+	sh->nidle = sh->idle_at = 0;
 	pthread_mutex_unlock(&sh->lock);
-	for (int i = 0; i < FS_IDLE; i++) {
-		if (idle[i])
-			fs_node_put(idle[i]);
+	for (unsigned i = 0; i < n; i++) {
+		if (!idle[i])
+			continue;
+		atomic_fetch_sub(&s->share->nidle, 1);
+		fs_node_put(idle[i]);
 	}
+	free(idle);
 }
 
 void
-fs_nodes_clear(struct fs_session *s)
+fs_nodes_clear(struct fs_session *s, bool all)
 {
 	uint32_t end = fs_table_end(&s->nodes);
 
@@ -494,8 +549,8 @@ fs_nodes_clear(struct fs_session *s)
 		fs_node_forget(n, UINT64_MAX);
 		fs_node_put(n);
 	}
-	for (int i = 0; i < FS_SHARDS; i++)
-		clear_idle(&s->shard[i]);
+	for (int i = 0; all && i < FS_SHARDS; i++)
+		clear_idle(s, &s->shard[i]);
 }
 
 /* A held inode without names: let go of it, nothing finds it again. */

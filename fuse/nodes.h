@@ -37,6 +37,7 @@ struct fs_table {
 	pthread_mutex_t lock;
 	size_t size;		/* of a slot, which begins with fs_slot */
 	uint32_t end;		/* one more than the largest index in use */
+	uint32_t base;		/* generation of a slot that is used first */
 	uint32_t free;
 	_Atomic(char *) chunk[FS_TABLE_CHUNKS];
 };
@@ -112,6 +113,7 @@ struct fs_node {
 	bool gone;			/* there by handle; shard.lock */
 	bool has_btime;
 	bool idle;			/* in its shard's ring; shard.lock */
+	bool again;			/* forgotten once more since */
 	_Atomic bool aged;		/* ino and btime name it alone */
 	_Atomic bool deleted;		/* has no name; do not keep it */
 	struct file_handle *handle;	/* NULL: its fd is held */
@@ -156,7 +158,8 @@ void fs_node_forget(struct fs_node *n, uint64_t nlookup);
 void fs_node_removed(struct fs_session *s, const struct statx *stx);
 /* The inode has no name left: do not keep it alive. */
 void fs_node_nameless(struct fs_node *n);
-void fs_nodes_clear(struct fs_session *s);
+/* The guest knows none any more; `all`: nor do we. */
+void fs_nodes_clear(struct fs_session *s, bool all);
 
 /* ------------------------------------------------------------------ */
 /* nodefd.c: O_PATH fds of nodes, within the share's budget. */

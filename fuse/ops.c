@@ -129,6 +129,14 @@ find_handle(struct fs_ctx *c)
 	return must_defer(c, c->fh->node->mount) ? FS_DEFER : 0;
 }
 
+/* LOOKUP of ".", by which a guest asks for a node whose id it has kept. */
+static bool
+is_by_id(const struct fs_ctx *c)
+{
+	return (c->op->flags & FS_DOTS) && c->name[0] == '.' && !c->name[1] &&
+	       fs_is_exported(c->s);
+}
+
 static int
 find_node(struct fs_ctx *c)
 {
@@ -137,7 +145,7 @@ find_node(struct fs_ctx *c)
 	c->node = fs_node_get(c->s, c->h.nodeid);
 	if (!c->node)
 		return -ESTALE;
-	if ((flags & FS_DIR) && !S_ISDIR(c->node->type))
+	if ((flags & FS_DIR) && !S_ISDIR(c->node->type) && !is_by_id(c))
 		return -ENOTDIR;
 	if (must_defer(c, c->node->mount))
 		return FS_DEFER;

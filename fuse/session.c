@@ -10,8 +10,8 @@
 
 #include "fuse/fs.h"
 
-int
-fs_session_new(struct fs_share *share, struct fs_session **session)
+static int
+session_new(struct fs_share *share, struct fs_session **session)
 {
 	struct fs_session *s = calloc(1, sizeof(*s));
 	int err;
@@ -23,12 +23,25 @@ fs_session_new(struct fs_share *share, struct fs_session **session)
 		pthread_mutex_init(&s->shard[i].lock, NULL);
 	fs_table_init(&s->nodes, sizeof(struct fs_node));
 	fs_table_init(&s->handles, sizeof(struct fs_handle));
-	atomic_fetch_add(&share->nsessions, 1);
 	err = fs_node_add_root(s);
-	if (err) {
-		fs_session_free(s);
+	if (!err)
+		err = fs_export_base(share, &s->nodes.base);
+	if (err)
+		fs_session_destroy(s);
+	else
+		*session = s;
+	return err;
+}
+
+int
+fs_session_new(struct fs_share *share, struct fs_session **session)
+{
+	struct fs_session *s = fs_export_take(share);
+	int err = s ? 0 : session_new(share, &s);
+
+	if (err)
 		return err;
-	}
+	atomic_fetch_add(&share->nsessions, 1);
 	*session = s;
 	return 0;
 }
@@ -38,7 +51,28 @@ fs_session_clear(struct fs_session *s)
 {
 	fs_handles_clear(s);
 	fs_locks_clear(s);
-	fs_nodes_clear(s);
+	fs_nodes_clear(s, !fs_export_keeps(s));
+}
+
+void
+fs_session_restart(struct fs_session *s)
+{
+	fs_handles_clear(s);
+	fs_locks_clear(s);
+	fs_nodes_clear(s, !fs_is_exported(s));
+}
+
+void
+fs_session_destroy(struct fs_session *s)
+{
+	fs_nodes_clear(s, true);
+	for (int i = 0; i < FS_SHARDS; i++) {
+		free(s->shard[i].bucket);
+		pthread_mutex_destroy(&s->shard[i].lock);
+	}
+	fs_table_fini(&s->handles);
+	fs_table_fini(&s->nodes);
+	free(s);
 }
 
 void
@@ -47,14 +81,9 @@ fs_session_free(struct fs_session *s)
 	if (!s)
 		return;
 	fs_session_clear(s);
-	for (int i = 0; i < FS_SHARDS; i++) {
-		free(s->shard[i].bucket);
-		pthread_mutex_destroy(&s->shard[i].lock);
-	}
-	fs_table_fini(&s->handles);
-	fs_table_fini(&s->nodes);
 	atomic_fetch_sub(&s->share->nsessions, 1);
-	free(s);
+	if (!fs_export_leave(s))
+		fs_session_destroy(s);
 }
 
 void
@@ -62,7 +91,7 @@ fs_session_reset(struct fs_session *s)
 {
 	if (fs_is_windows(s) || !atomic_load(&s->ready))
 		return;
-	fs_session_clear(s);
+	fs_session_restart(s);
 	atomic_store(&s->ready, false);
 }
 

@@ -122,8 +122,13 @@ fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 void
 fs_share_free(struct fs_share *share)
 {
+	struct fs_session *left;
+
 	if (!share)
 		return;
+	left = fs_export_take(share);
+	if (left)
+		fs_session_destroy(left);
 	fs_budget_leave(share);
 	fs_mounts_free(share);
 	fs_ids_free(share->ids);
@@ -145,6 +150,7 @@ fs_share_info(struct fs_share *share, struct fs_info *info)
 	memset(info, 0, sizeof(*info));
 	info->ready = atomic_load(&share->nsessions) > 0;
 	info->nodes = atomic_load(&share->nnodes);
+	info->remembered = atomic_load(&share->nidle);
 	info->handles = atomic_load(&share->nhandles);
 	info->max_handles = atomic_load(&share->max_open);
 	info->max_node_fds = atomic_load(&share->max_fds);

@@ -95,6 +95,8 @@ grow(struct fs_table *t)
 	}
 	slot = fs_table_at(t, t->end);
 	slot->index = t->end++;
+	atomic_store_explicit(&slot->word, WORD(t->base, 0),
+			      memory_order_relaxed);
 	return slot;
 }
 

@@ -30,6 +30,9 @@ static const struct {
 	{ "suid",		0,		MS_NOSUID },
 	{ "nodev",		MS_NODEV,	0 },
 	{ "dev",		0,		MS_NODEV },
+	/* mount(8) keeps "suid" and "dev" from its helpers. */
+	{ "allow_suid",		0,		MS_NOSUID },
+	{ "allow_dev",		0,		MS_NODEV },
 	{ "noexec",		MS_NOEXEC,	0 },
 	{ "exec",		0,		MS_NOEXEC },
 	{ "nosymfollow",	MS_NOSYMFOLLOW,	0 },

@@ -17,6 +17,7 @@
 	X(sessions_total,   COUNTER, "gatewayd_sessions",         v->share->tag->sessions_total, "Guests that ever connected.") \
 	X(sessions_refused, COUNTER, "gatewayd_sessions_refused", v->share->tag->refused,        "Front ends turned away.") \
 	X(nodes,            GAUGE,   "gatewayd_inodes",           v->info.nodes,                 "Files and directories that guests know.") \
+	X(nodes_remembered, GAUGE,   "gatewayd_inodes_remembered", v->info.remembered,           "Those that guests have forgotten and may ask for again.") \
 	X(handles,          GAUGE,   "gatewayd_open_handles",     v->info.handles,               "Files and directories that guests have open.") \
 	X(handles_limit,    GAUGE,   "gatewayd_open_handles_limit", v->info.max_handles,         "Most that they may have open.") \
 	X(node_fds,         GAUGE,   "gatewayd_fds",              v->info.node_fds,              "Descriptors kept open for nodes.") \

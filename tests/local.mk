@@ -22,6 +22,8 @@ check_PROGRAMS += tests/system/fserrno
 tests_system_fserrno_SOURCES = tests/system/fserrno.c
 check_PROGRAMS += tests/system/fsbytes
 tests_system_fsbytes_SOURCES = tests/system/fsbytes.c
+check_PROGRAMS += tests/system/byhandle
+tests_system_byhandle_SOURCES = tests/system/byhandle.c
 check_PROGRAMS += tests/system/manynames
 tests_system_manynames_SOURCES = tests/system/manynames.c
 
@@ -37,7 +39,8 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-databases.sh tests/system/mount-inodes.sh \
 	tests/system/mount-fsops.sh tests/system/mount-fio.sh \
 	tests/system/mount-git.sh tests/system/mount-locks.sh \
-	tests/system/mount-atime.sh tests/system/mount-casefold.sh \
+	tests/system/mount-atime.sh tests/system/mount-export.sh \
+	tests/system/mount-casefold.sh \
 	tests/system/mount-ids.sh tests/system/casefold-fs.sh \
 	tests/system/mount-owners.sh tests/system/mount-tar.sh \
 	tests/system/mount-reload.sh tests/system/samba.sh \
@@ -45,7 +48,7 @@ SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/guest-inode-identity.sh tests/system/guest-casefold.sh \
 	tests/system/systemd.sh
 # Only in check-long: they take minutes whatever SCALE says.
-LONG_TESTS = tests/system/planted.sh
+LONG_TESTS = tests/system/planted.sh tests/system/guest-nfs.sh
 EXTRA_DIST += $(SYSTEM_TESTS) $(LONG_TESTS) tests/system/vm.sh tests/system/systemd-guest.sh
 MOSTLYCLEANFILES += $(SYSTEM_TESTS:.sh=.log) $(SYSTEM_TESTS:.sh=.trs) \
 	$(LONG_TESTS:.sh=.log) $(LONG_TESTS:.sh=.trs) system-suite.log \

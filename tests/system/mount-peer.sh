@@ -122,6 +122,13 @@ check "with its options" grep -q \
 	"$mnt fuse.gatewayd rw,nosuid,nodev,noexec,nodiratime" /proc/mounts
 check "umount" umount "$mnt"
 check "the server saw the end" wait_pid "$server" 10
+serve
+check "the helper mounts as for a local disk" timeout 10 "$helper" \
+	"$tmp/sock" "$mnt" -o rw,allow_suid,allow_dev
+check "with programs of other users, and devices" grep -q \
+	"$mnt fuse.gatewayd rw,relatime" /proc/mounts
+check "umount" umount "$mnt"
+check "the server saw the end" wait_pid "$server" 10
 status=0
 "$helper" "$tmp/none" "$mnt" 2>"$tmp/err" || status=$?
 is "without a server: mount(8)'s exit status" "$status" 32

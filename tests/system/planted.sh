@@ -144,6 +144,26 @@ faults() {
 		's/^\treturn find_in(.*hash ^ handle.*/\treturn NULL;/'
 	fault "test test-fuse-node" "behind a guest: lookups stay" fuse/node.c \
 		's/^\t\t\tset_gone(sh, n, true);/\t\t\t;/'
+	fault "test test-fuse-export" "a file is found after" fuse/export.c \
+		's/return n ? n : 1;/return FS_IDLE;/'
+	fault "test test-fuse-export" "are found" fuse/export.c \
+		's/return n ? n : 1;/return UINT32_MAX;/'
+	fault "test test-fuse-export" "stays" fuse/node.c \
+		's/n->again = n->idle;/n->again = false;/'
+	fault "test test-fuse-export" "are stale" fuse/lookup.c \
+		's/if (!stx.stx_nlink \&\& fs_is_exported(c->s))/if (0)/'
+	fault "test test-fuse-export" "is not kept open" fuse/node.c \
+		's/^\tfs_nodefd_drop(n);/\t;/'
+	fault "test test-fuse-export" "another has no such ids" fuse/export.c \
+		's/\*base &= INT32_MAX;/*base = 0;/'
+	fault "test test-fuse-export" "not one that asks for no" fuse/init.c \
+		's/^\t\tfs_nodes_clear(s, true);/\t\t;/'
+	fault "test test-fuse-export" "finds what it had" fuse/export.c \
+		's/max_clients == 1;/max_clients == 0;/'
+	fault "test test-fuse-export" "nothing is above it" fuse/export.c \
+		's/err = check_inside(c, up);/err = 0;/'
+	fault "system mount-export" "with the way to it" fuse/lookup.c \
+		's/? lookup_parent(c, e) : -EINVAL/? -EINVAL : -EINVAL/'
 	fault "test test-fuse-node" "another guest may" fuse/budget.c \
 		's/room \* 3;/room * 4;/'
 	fault "system mount-many" "the daemon has fds left" \
@@ -164,8 +184,8 @@ done
 cp "$top_srcdir"/* "$src/" 2>/dev/null
 (cd "$build" && "$src/configure" CFLAGS="-O1 -g0" && make -j2 all \
 	tests/system/fscheck tests/system/fserrno tests/system/manynames \
-	tests/test-fuse-special \
-	tests/test-fuse-node tests/test-fuse-names) >"$tmp/build.log" 2>&1 ||
+	tests/system/byhandle tests/test-fuse-special tests/test-fuse-node \
+	tests/test-fuse-names tests/test-fuse-export) >"$tmp/build.log" 2>&1 ||
 	bail "$(tail -n 20 "$tmp/build.log")"
 GATEWAYD=$build/gatewayd/gatewayd GATEWAYCTL=$build/gatewayd/gatewayctl
 export GATEWAYD GATEWAYCTL
@@ -226,9 +246,9 @@ fault() {
 		return
 	fi
 	if ! make -C "$build" all tests/test-fuse-special tests/test-fuse-node \
-		tests/test-fuse-names tests/test-daemon-reuse \
-		tests/test-daemon-loss tests/lastsync.so \
-		tests/test-casefold-state-crash \
+		tests/test-fuse-names tests/test-fuse-export \
+		tests/test-daemon-reuse tests/test-daemon-loss \
+		tests/lastsync.so tests/test-casefold-state-crash \
 		>"$tmp/build.log" 2>&1; then
 		not_ok "$1: $2" "$(tail -n 20 "$tmp/build.log")"
 	else

@@ -23,6 +23,8 @@ enum {
 	LOG_PAGES = 1024,	/* of 4 KiB, then the log is moved */
 	WAIT_US = 10000,	/* between looks for one, while the log moves */
 	LOG_MOST = 8192,	/* then the rest of it while changes wait */
+	LOG_FULL = 16384,	/* then each change waits for as long as */
+	FULL_US = 1000,
 	BACKUP_S = 7 * 24 * 3600,
 };
 
@@ -52,11 +54,19 @@ call_work(struct cf_state *s)
 		s->calls.work(s->calls.arg);
 }
 
+/*
+ * Called under the lock by who changed something: a log that is not moved as
+ * fast as it grows, or that somebody reads, makes changes slow, not the disk
+ * full.
+ */
 void
 cf_state_wrote(struct cf_state *s)
 {
 	int64_t never = 0;
 
+	if (atomic_load_explicit(&s->wal_pages, memory_order_relaxed) >
+	    LOG_FULL)
+		usleep(FULL_US);
 	cf_state_count(&s->stats.commits, 1);
 	atomic_fetch_add(&s->written, 1);
 	atomic_compare_exchange_strong(&s->dirty_us, &never, cf_clock_us());

@@ -63,14 +63,17 @@ check-systemd: all
 	$(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
 	TESTS='tests/system/systemd.sh' TEST_SUITE_LOG=systemd-suite.log
 
-# make check-long: the counts of a release, an hour or so.
+# make check-long: the counts of a release, an hour or so.  Each part is run,
+# whatever those before it found.
 check-long: all $(check_PROGRAMS)
-	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check
-	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) check-system
-	SCALE=$${SCALE-10} $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
-	TESTS='$(LONG_TESTS)' TEST_SUITE_LOG=long-suite.log
+	SCALE=$${SCALE-10}; export SCALE; err=0; \
+	$(MAKE) $(AM_MAKEFLAGS) check || err=1; \
+	$(MAKE) $(AM_MAKEFLAGS) check-system || err=1; \
+	$(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
+	TESTS='$(LONG_TESTS)' TEST_SUITE_LOG=long-suite.log || err=1; \
 	SCALE=50 $(MAKE) $(AM_MAKEFLAGS) -j1 check-TESTS \
-	TESTS=tests/system/casefold-fs.sh TEST_SUITE_LOG=casefold-suite.log
+	TESTS=tests/system/casefold-fs.sh TEST_SUITE_LOG=casefold-suite.log || \
+	err=1; exit $$err
 
 # Lines of the control socket, into the whole daemon.
 check_PROGRAMS += tests/fuzz/replay-ctl

@@ -202,7 +202,8 @@ fi
 # What the kernel has forgotten the names of: the tree is walked.
 # Another file system below the root is part of it.
 cold() {
-	truncate -s 64M "$tmp/disk" && mkfs.ext4 -q "$tmp/disk" &&
+	truncate -s 256M "$tmp/disk" &&
+		mkfs.ext4 -q -N 100000 "$tmp/disk" &&
 		mkdir "$tmp/one/disk" &&
 		mount -o loop "$tmp/disk" "$tmp/one/disk"
 }

@@ -493,6 +493,7 @@ test_reuse(struct fc *c)
 		lost += id < 0 || fc_getattr(c, (uint64_t)id, &a) ||
 			a.uid != c->uid;
 		unlinkat(c->fd, "r", 0);
+		fc_forget(c, (uint64_t)id, 1);
 		fc_file(c, "h", "");
 		id = fc_lookup(c, 1, "h");
 		wrong += id < 0 || fc_getattr(c, (uint64_t)id, &a) ||

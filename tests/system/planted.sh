@@ -85,9 +85,9 @@ faults() {
 	fault "direct -o files" "O_DIRECT: to the end" fuse/data.c \
 		's/if (done % 512).*/if (1)/;s/n = (ssize_t)fs_iov_write(c->req->out/done = done \& ~511UL; &/'
 	fault "plain -o files" "beyond 4 GiB: data" fuse/data.c \
-		's/^\t\t\t       (off_t)(offset + done), flags);/(off_t)(uint32_t)(offset + done), flags);/'
-	fault "plain -o files" "beyond 2 TiB: read" fuse/data.c \
-		's/(off_t)(offset + done), flags);/(off_t)((offset + done) \& ((1ULL << 41) - 1)), flags);/'
+		's/\(pwritev2, c, n, \)offset + done,/\1(uint32_t)(offset + done),/'
+	fault "plain -o files" "beyond 2 TiB: data" fuse/data.c \
+		's/\(preadv2, c, n, \)offset + done,/\1(offset + done) \& ((1ULL << 41) - 1),/'
 	fault "plain -o files" "beyond 2 TiB: size" fuse/attr.c \
 		's/\(a->size = \)\(stx.*\);/\1\2 \& ((1ULL << 41) - 1);/'
 	# Names.
@@ -137,7 +137,7 @@ faults() {
 	fault "test test-daemon-loss" "changes are missing" \
 		casefold/state_sync.c 's/AGE_US = 700000/AGE_US = 3000000/'
 	fault "test test-casefold-state-crash" "log: it has" \
-		casefold/state_sync.c 's/if (!code && left && pages/if (0 \&\& pages/'
+		casefold/state_sync.c 's/if (!code && left && pages/if (0 \&\& pages/;s/LOG_FULL = 16384/LOG_FULL = 1 << 30/'
 	fault "test test-fuse-node" "lookups stay as fast" fuse/node.c \
 		's/^\t*set_gone(sh, n, true);/;/'
 	fault "test test-fuse-node" "and is the same node" fuse/node.c \

@@ -19,7 +19,8 @@ fuse_test_ldadd = tests/libfuseclient.a fuse/libfuse.a $(CASEFOLD_LIBS)
 
 fuse_tests = tests/test-fuse-cache \
 	tests/test-fuse-casefold tests/test-fuse-casefold-keys \
-	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-export \
+	tests/test-fuse-cred tests/test-fuse-dir tests/test-fuse-dosattr \
+	tests/test-fuse-export \
 	tests/test-fuse-file \
 	tests/test-fuse-ids tests/test-fuse-init tests/test-fuse-lock \
 	tests/test-fuse-lookup tests/test-fuse-malformed \
@@ -43,6 +44,9 @@ tests_test_fuse_cred_SOURCES = tests/test-fuse-cred.c
 tests_test_fuse_cred_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_dir_SOURCES = tests/test-fuse-dir.c
 tests_test_fuse_dir_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_dosattr_SOURCES = tests/test-fuse-dosattr.c \
+	tests/fuserecords.h tests/fuseids.h tests/fusens.h
+tests_test_fuse_dosattr_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_export_SOURCES = tests/test-fuse-export.c
 tests_test_fuse_export_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_file_SOURCES = tests/test-fuse-file.c
@@ -68,8 +72,8 @@ tests_test_fuse_options_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_overflow_SOURCES = tests/test-fuse-overflow.c \
 	tests/fuseids.h tests/fusens.h
 tests_test_fuse_overflow_LDADD = $(fuse_test_ldadd)
-tests_test_fuse_owners_SOURCES = tests/test-fuse-owners.c tests/fuseids.h \
-	tests/fusens.h
+tests_test_fuse_owners_SOURCES = tests/test-fuse-owners.c \
+	tests/fuserecords.h tests/fuseids.h tests/fusens.h
 tests_test_fuse_owners_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_readonly_SOURCES = tests/test-fuse-readonly.c
 tests_test_fuse_readonly_LDADD = $(fuse_test_ldadd)

@@ -322,9 +322,25 @@ next_line(struct client *c, size_t *n)
 	return line;
 }
 
+/* As long as the input is full and nothing is taken from it, libevent would
+ * call ctl_on_read() without end. */
+static void
+pause_if_full(struct client *c)
+{
+	bool full = evbuffer_get_length(bufferevent_get_input(c->bev)) >=
+		    CTL_LINE_MAX;
+
+	if (c->eof)
+		return;
+	if (full)
+		bufferevent_disable(c->bev, EV_READ);
+	else if (!(bufferevent_get_enabled(c->bev) & EV_READ))
+		bufferevent_enable(c->bev, EV_READ);
+}
+
 /* Answer what is complete, as long as the client reads; one after the other. */
 static void
-serve_lines(struct client *c)
+answer_lines(struct client *c)
 {
 	struct evbuffer *in = bufferevent_get_input(c->bev);
 	struct evbuffer *out = bufferevent_get_output(c->bev);
@@ -357,6 +373,13 @@ serve_lines(struct client *c)
 		reply_error(c, -EMSGSIZE, "the line is longer than 64 KiB");
 		c->skipping = false;
 	}
+}
+
+static void
+serve_lines(struct client *c)
+{
+	answer_lines(c);
+	pause_if_full(c);
 }
 
 static void

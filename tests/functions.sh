@@ -208,7 +208,7 @@ kill_gatewayd() {
 
 # Lines that a healthy daemon never logs: level error, sanitizer reports.
 bad_log_lines() {
-	grep -E '^<[0-3]>|^gatewayd: error: |ERROR: [A-Za-z]*Sanitizer|runtime error:|Assertion' \
+	grep -E '^<[0-3]>|^gatewayd: error: |(ERROR|WARNING): [A-Za-z]*Sanitizer|runtime error:|Assertion' \
 		"$log"
 }
 

@@ -25,7 +25,8 @@ EXTRA_DIST += tests/system/mount-peer.sh
 # The whole daemon over its sockets, driven by pretend VMs.
 whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-stats tests/test-daemon-trace \
-	tests/test-daemon-ctl tests/test-daemon-requests \
+	tests/test-daemon-ctl tests/test-daemon-pipeline \
+	tests/test-daemon-requests \
 	tests/test-daemon-guests tests/test-daemon-clients \
 	tests/test-daemon-hung tests/test-daemon-maps tests/test-daemon-top \
 	tests/test-daemon-dead tests/test-daemon-queues \
@@ -49,6 +50,9 @@ tests_test_daemon_trace_LDADD = $(whole_test_ldadd)
 tests_test_daemon_ctl_SOURCES = tests/test-daemon-ctl.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_ctl_LDADD = $(whole_test_ldadd)
+tests_test_daemon_pipeline_SOURCES = tests/test-daemon-pipeline.c tests/tap.h \
+	tests/stream.h
+tests_test_daemon_pipeline_LDADD = $(whole_test_ldadd)
 tests_test_daemon_state_SOURCES = tests/test-daemon-state.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_state_LDADD = $(whole_test_ldadd)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fuzz target: what a client of the control socket sends.  The daemon is
- * there as a whole, but for main() and the guests, with two shares; the input
- * goes through a real connection in one piece or in several, and every answer
- * must have the form of gatewayd-control(7).
+ * there as a whole, but for main() and the guests, with two shares, of which
+ * one records owners; the input goes through a real connection in one piece or
+ * in several.  Every request must be answered, and in the form of
+ * gatewayd-control(7).
  */
 #include "config.h"
 
@@ -21,11 +22,12 @@
 #include "gatewayd/gw.h"
 
 #define ANSWERS_MAX (16 << 20)
+#define LOG_KEPT (1 << 16)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-static char dir[64] = "/tmp/gatewayd-fuzz-XXXXXX";
+static char dir[64] = "/dev/shm/gatewayd-fuzz-XXXXXX";
 static char conf_file[80];
 static struct gw gw = { .mail_fd = -1 };
 
@@ -45,11 +47,32 @@ start_shares(void)
 }
 
 static void
-write_conf(void)
+make_files(void)
 {
-	char path[80];
+	static const char *const names[] = { "a", "b c", "d/f" };
+	char path[128];
 	FILE *f;
 
+	snprintf(path, sizeof(path), "%s/shared", dir);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/shared/d", dir);
+	mkdir(path, 0755);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/shared/%s", dir, names[i]);
+		f = fopen(path, "we");
+		if (!f)
+			die(path);
+		fclose(f);
+	}
+}
+
+static void
+write_conf(void)
+{
+	FILE *f;
+
+	if (access("/dev/shm", W_OK))
+		snprintf(dir, sizeof(dir), "/tmp/gatewayd-fuzz-XXXXXX");
 	if (!mkdtemp(dir))
 		die("no directory for temporary files");
 	snprintf(conf_file, sizeof(conf_file), "%s/gatewayd.conf", dir);
@@ -58,29 +81,24 @@ write_conf(void)
 		die(conf_file);
 	fprintf(f,
 		"[gateway]\nsocket_dir = %s\ncontrol_socket = %s/ctl\n"
+		"state_dir = %s/state\n"
 		"thread_pool_size = 1\nlog_level = error\n"
 		"[defaults]\nreadonly = yes\nowners = host\n"
-		"[one]\npath = %s/shared\n[a tag%%]\npath = %s/shared\n",
-		dir, dir, dir, dir);
+		"[one]\npath = %s/shared\nowners = store\n"
+		"[a tag%%]\npath = %s/shared\n",
+		dir, dir, dir, dir, dir);
 	fclose(f);
-	snprintf(path, sizeof(path), "%s/shared", dir);
-	mkdir(path, 0755);
+	make_files();
 }
 
 static void
 clean_up(void)
 {
-	static const char *const names[] = { "gatewayd.conf", "ctl", "one.sock",
-					     "a%20tag%25.sock" };
-	char path[128];
+	char command[96];
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-		unlink(path);
-	}
-	snprintf(path, sizeof(path), "%s/shared", dir);
-	rmdir(path);
-	rmdir(dir);
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+	if (system(command))
+		fprintf(stderr, "fuzz-ctl: cannot remove %s\n", dir);
 }
 
 int
@@ -98,7 +116,11 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 		die(messages ? messages : "configuration");
 	free(messages);
 	log_set_level(CONF_LOG_ERROR);
-	if (gw_init(&gw) || fs_budget_new(&gw.budget) ||
+	if (lines_new(LOG_KEPT, &gw.log))
+		die("no log");
+	log_keep(gw.log);
+	gw.state_dir = strdup(gw.conf->gateway.state_dir);
+	if (!gw.state_dir || gw_init(&gw) || fs_budget_new(&gw.budget) ||
 	    pool_new(&gw, 1, &gw.pool) ||
 	    ctl_new(&gw, &gw.ctl, why, sizeof(why)))
 		die(why);
@@ -129,13 +151,36 @@ take(int fd, char *answers, size_t *n)
 	return got < 0 && errno == EAGAIN && *n < ANSWERS_MAX;
 }
 
-/* Send the input in pieces of `piece` bytes and read until nothing more
- * comes: a watch goes on until the client leaves. */
+static bool
+watches(const char *answers, size_t n)
+{
+	return memmem(answers, n, "ok stream\n", 10);
+}
+
+/* Read until the daemon has answered all, which may take a thread of its pool;
+ * a watch goes on until the client leaves. */
+static size_t
+listen_to(int fd, char *answers, size_t n)
+{
+	int idle = 0;
+
+	while (idle < 4) {
+		size_t before = n;
+		bool watch = watches(answers, n);
+
+		event_base_loop(gw.base, watch ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
+		if (!take(fd, answers, &n))
+			break;
+		idle = watch && n == before ? idle + 1 : 0;
+	}
+	return n;
+}
+
+/* Send the input in pieces of `piece` bytes. */
 static size_t
 converse(int fd, const uint8_t *data, size_t size, size_t piece, char *answers)
 {
-	size_t sent = 0, n = 0, before;
-	int idle = 0;
+	size_t sent = 0, n = 0;
 
 	while (sent < size) {
 		size_t len = size - sent < piece ? size - sent : piece;
@@ -149,14 +194,7 @@ converse(int fd, const uint8_t *data, size_t size, size_t piece, char *answers)
 			return n;
 	}
 	shutdown(fd, SHUT_WR);
-	while (idle < 4) {
-		before = n;
-		event_base_loop(gw.base, EVLOOP_NONBLOCK);
-		if (!take(fd, answers, &n))
-			break;
-		idle = n == before ? idle + 1 : 0;
-	}
-	return n;
+	return listen_to(fd, answers, n);
 }
 
 static void
@@ -196,8 +234,10 @@ start_again(void)
 {
 	if (!gw.stopping)
 		return;
-	while (!TAILQ_EMPTY(&gw.shares))
+	while (!TAILQ_EMPTY(&gw.shares)) {
 		share_free(TAILQ_FIRST(&gw.shares));
+		event_base_loop(gw.base, EVLOOP_NONBLOCK);
+	}
 	if (gw.stop_timer)
 		event_free(gw.stop_timer);
 	gw.stop_timer = NULL;

@@ -9,7 +9,9 @@
  *	2  length of the payload
  *	3  flags, see below
  * Node ids and handles that replies bring become known, so that a mutated
- * input still gets far.
+ * input still gets far.  They stay known when they are forgotten, which is what
+ * a guest with FUSE_EXPORT_SUPPORT looks up "." of.  An opcode of 0xff is a
+ * guest that leaves and comes back.
  */
 #include "config.h"
 
@@ -35,6 +37,7 @@ enum {
 	AS_USER = 1 << 6,	/* by uid 1000 */
 	PAYLOAD_MAX = 1024,
 	KNOWN = 8,
+	COME_BACK = 0xff,	/* in the place of an opcode */
 	FILE_MAX = 1 << 20,
 };
 
@@ -47,6 +50,8 @@ static struct conf_id_range to_host[] = {
 static struct conf_id_range to_guest[] = { { 2000, 2009, 1000, CONF_ID_RANGE } };
 
 static struct fc *c;
+static uint32_t minor;
+static uint64_t offered;	/* flags of INIT */
 static uint64_t nodes[KNOWN], handles[KNOWN];
 static unsigned nnodes, nhandles;
 
@@ -71,6 +76,9 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	c->set.posix_acl = c->set.security_label = CONF_WHEN_AUTO;
 	c->set.locks = CONF_LOCKS_REMOTE;
 	c->set.lock_wait_us = 2000;
+	c->set.export_support = true;
+	c->set.export_nodes = 256;
+	c->set.max_clients = 1;		/* who comes goes on with the session */
 	c->set.uid_map = c->set.gid_map =
 		(struct conf_idmap){ { to_host, 3 }, { to_guest, 1 } };
 	fc_open_share(c);
@@ -99,6 +107,16 @@ learn(uint32_t opcode, ssize_t n)
 	else
 		return;
 	handles[nhandles++ % KNOWN] = o.fh;
+}
+
+static void
+come_back(void)
+{
+	fs_session_free(c->session);
+	if (fs_session_new(c->share, &c->session))
+		abort();
+	c->room = c->piece = 0;
+	fc_init(c, minor, offered);
 }
 
 static void
@@ -151,20 +169,29 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	nnodes = nhandles = 0;
 	c->room = c->piece = 0;
 	/* Before 7.38 a label is what stands behind the names. */
-	fc_init(c, size & 1 ? 38 : 37, FC_ALL_FLAGS);
+	minor = size & 1 ? 38 : 37;
+	offered = FC_ALL_FLAGS;
+	if (!(size & 2))
+		offered &= ~(uint64_t)FUSE_EXPORT_SUPPORT;
+	fc_init(c, minor, offered);
 	while (size >= 4) {
 		size_t n = data[2] < size - 4 ? data[2] : size - 4;
 
-		request(data, data + 4, n);
+		if (data[0] == COME_BACK)
+			come_back();
+		else
+			request(data, data + 4, n);
 		data += 4 + n;
 		size -= 4 + n;
 	}
 	c->room = c->piece = 0;
-	fc_init(c, 38, FC_ALL_FLAGS);
+	/* A guest that asks for no handles ends what was remembered. */
+	fc_init(c, 38, FC_ALL_FLAGS & ~(uint64_t)FUSE_EXPORT_SUPPORT);
 	fs_thread_relax(c->thread);
 	fc_empty(c);
 	fs_share_info(c->share, &info);
-	if (c->broken || info.nodes || info.handles || info.node_fds)
+	if (c->broken || info.nodes || info.handles || info.node_fds ||
+	    info.remembered)
 		abort();
 	return 0;
 }

@@ -49,29 +49,32 @@ fs_export_base(const struct fs_share *share, uint32_t *base)
 struct fs_session *
 fs_export_take(struct fs_share *share)
 {
-	struct fs_session *s = atomic_exchange(&share->left, NULL);
+	struct fs_session *s = atomic_load(&share->left);
 
-	if (s) {
-		atomic_store(&s->ready, false);
-		atomic_store(&s->windows, false);
-		fs_session_wait(s, true);
-	}
+	if (!s || !s->freed)
+		return NULL;
+	atomic_store(&share->left, NULL);
+	s->freed = s->cleared = false;
+	atomic_store(&s->ready, false);
+	atomic_store(&s->windows, false);
+	fs_session_wait(s, true);
 	return s;
 }
 
 bool
-fs_export_keeps(struct fs_session *s)
+fs_export_keep(struct fs_session *s)
 {
-	return fs_is_exported(s) && s->share->set->max_clients == 1;
+	struct fs_session *other = NULL;
+
+	return fs_is_exported(s) && s->share->set->max_clients == 1 &&
+	       atomic_compare_exchange_strong(&s->share->left, &other, s);
 }
 
 bool
 fs_export_leave(struct fs_session *s)
 {
-	struct fs_session *none = NULL;
-
-	return fs_export_keeps(s) &&
-	       atomic_compare_exchange_strong(&s->share->left, &none, s);
+	s->freed = atomic_load(&s->share->left) == s;
+	return s->freed;
 }
 
 /* ------------------------------------------------------------------ */

@@ -75,8 +75,9 @@ int fs_share_new(const struct conf_share *set, struct fs_share **share,
  * fs_share_free).  Before its first session.
  */
 void fs_share_fold(struct fs_share *share, struct cf_share *fold);
-/* May closing it wait for a server that does not answer? */
-bool fs_share_may_hang(struct fs_share *share);
+/* May freeing it take long: wait for a server that does not answer, or free
+ * all that a guest has left behind? */
+bool fs_share_ends_slowly(struct fs_share *share);
 /*
  * What all shares of a process may keep open.  Before the first session of the
  * share; until fs_share_free.

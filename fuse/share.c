@@ -126,7 +126,7 @@ fs_share_free(struct fs_share *share)
 
 	if (!share)
 		return;
-	left = fs_export_take(share);
+	left = atomic_load(&share->left);
 	if (left)
 		fs_session_destroy(left);
 	fs_budget_leave(share);

@@ -328,14 +328,19 @@ test_only_one(void)
 	fc_open_share(c);
 	fc_file(c, "f", "");
 	fc_file(c, "g", "");
+	mkdirat(c->fd, "dir", 0755);
+	fds = fc_count_fds();
 	d = fc_guest(c);
 	fc_init(d, FS_PROTO_MINOR, FC_ALL_FLAGS);
 	f = seen(d, 1, "f");
 	g = (uint64_t)fc_lookup(d, 1, "g");
+	seen(d, 1, "dir");
 	ok(fc_open(d, g, O_RDONLY) > 0, "a file is open");
-	fds = fc_count_fds();
+	ok(fc_count_fds() > fds, "and its directory known");
+	fs_session_clear(d->session);
+	is_int(fc_count_fds(), fds, "the only guest leaves: nothing is open");
+	is_int(fs_share_ends_slowly(c->share), 1, "but something remembered");
 	fc_end(d);
-	is_int(fc_count_fds(), fds - 1, "the only guest leaves, and closes it");
 	unlinkat(c->fd, "g", 0);
 	d = fc_guest(c);
 	is_int(by_id(d, f, "."), -EIO, "who comes has to begin");
@@ -349,6 +354,44 @@ test_only_one(void)
 		FC_ALL_FLAGS & ~(uint64_t)FUSE_EXPORT_SUPPORT);
 	is_int(by_id(d, f, "."), -ESTALE, "not so if it asks for no handles");
 	fc_end(d);
+	is_int(fs_share_ends_slowly(c->share), 0, "and then nothing is kept");
+	fc_free(c);
+}
+
+/* There may be more than one when max_clients becomes 1, and that may change
+ * again while one goes. */
+static void
+test_one_of_two(void)
+{
+	struct fc *c = new_export(NULL), *a, *b;
+	struct fs_info info;
+	uint64_t f;
+
+	fc_open_share(c);
+	fc_file(c, "f", "");
+	a = fc_guest(c);
+	b = fc_guest(c);
+	fc_init(a, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	fc_init(b, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	seen(a, 1, "f");
+	f = seen(b, 1, "f");
+	c->set.max_clients = 1;
+	fs_session_clear(b->session);
+	fs_session_clear(a->session);
+	fs_share_info(c->share, &info);
+	is_int(info.remembered, 1, "of two that leave, one is remembered");
+	c->set.max_clients = 64;
+	fc_end(a);
+	a = fc_guest(c);
+	fc_init(a, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	is_int(by_id(a, f, "."), -ESTALE, "but by nobody before it has gone");
+	fc_end(b);
+	b = fc_guest(c);
+	fc_init(b, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	is_int(by_id(b, f, "."), f, "then by the next");
+	fc_end(b);
+	fc_end(a);
+	is_int(fs_share_ends_slowly(c->share), 0, "of many none is kept");
 	fc_free(c);
 }
 
@@ -400,6 +443,7 @@ main(void)
 	test_anew();
 	test_others();
 	test_only_one();
+	test_one_of_two();
 	test_parents();
 	return tap_done();
 }

@@ -50,6 +50,15 @@ seen(struct fc *c, uint64_t dir, const char *name)
 	return (uint64_t)id;
 }
 
+static long
+remembered(struct fc *c)
+{
+	struct fs_info info;
+
+	fs_share_info(c->share, &info);
+	return (long)info.remembered;
+}
+
 static void
 make_many(struct fc *c, int n)
 {
@@ -154,7 +163,6 @@ test_bound(void)
 {
 	struct fc *c = new_export(NULL);
 	uint64_t *ids = calloc(MANY, sizeof(*ids));
-	struct fs_info info;
 	long found;
 
 	c->set.export_nodes = 2800;
@@ -163,10 +171,9 @@ test_bound(void)
 	see_many(c, MANY, ids);
 	found = count_found(c, MANY, ids);
 	ok(found > 2100 && found <= 2800, "%ld of 2800 are found", found);
-	fs_share_info(c->share, &info);
-	ok(info.remembered > 2100 && info.remembered <= 2800,
-	   "%lu are remembered", (unsigned long)info.remembered);
-	is_int(info.nodes, 0, "none is held");
+	ok(remembered(c) > 2100 && remembered(c) <= 2800, "%ld are remembered",
+	   remembered(c));
+	is_int(fc_info(c).nodes, 0, "none is held");
 	free(ids);
 	fc_free(c);
 }
@@ -354,6 +361,14 @@ test_only_one(void)
 		FC_ALL_FLAGS & ~(uint64_t)FUSE_EXPORT_SUPPORT);
 	is_int(by_id(d, f, "."), -ESTALE, "not so if it asks for no handles");
 	fc_end(d);
+	d = fc_guest(c);
+	fc_init(d, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	seen(d, 1, "f");
+	fc_end(d);
+	d = fc_guest(c);
+	is_int(by_id(d, 1, "."), 1, "a Windows guest resumes");
+	is_int(remembered(c), 0, "and has nothing of a Linux guest");
+	fc_end(d);
 	is_int(fs_share_ends_slowly(c->share), 0, "and then nothing is kept");
 	fc_free(c);
 }
@@ -364,7 +379,6 @@ static void
 test_one_of_two(void)
 {
 	struct fc *c = new_export(NULL), *a, *b;
-	struct fs_info info;
 	uint64_t f;
 
 	fc_open_share(c);
@@ -378,8 +392,7 @@ test_one_of_two(void)
 	c->set.max_clients = 1;
 	fs_session_clear(b->session);
 	fs_session_clear(a->session);
-	fs_share_info(c->share, &info);
-	is_int(info.remembered, 1, "of two that leave, one is remembered");
+	is_int(remembered(c), 1, "of two that leave, one is remembered");
 	c->set.max_clients = 64;
 	fc_end(a);
 	a = fc_guest(c);

@@ -291,6 +291,15 @@ int fs_ctx_become(struct fs_ctx *c);
 int fs_ctx_write(struct fs_ctx *c, struct fs_node *n, struct fs_handle *h,
 		 int fd, bool kill);
 
+/* crossmnt = no: what is mounted there is seen but not entered. */
+static inline bool
+fs_is_closed(const struct fs_ctx *c, const struct fs_mount *m)
+{
+	const struct fs_mount *root = c->share->root_mount;
+
+	return m != root && m->id != root->id && !c->share->set->crossmnt;
+}
+
 /* Would work on this mount hold up a thread that must not wait? */
 bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);
 /* Same for work that waits for a disk even on a local mount. */

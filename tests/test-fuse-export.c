@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -442,6 +446,84 @@ test_parents(void)
 	fc_free(c);
 }
 
+/* Names of directories outside of the share. */
+struct race {
+	struct fc *c;
+	char top[PATH_MAX + 8], low[PATH_MAX + 16], aside[PATH_MAX + 8];
+	int steps;		/* up, before the host moves them */
+	int moves;
+};
+
+static struct race *race;
+
+/* At no time is what was in `low` in the share. */
+static void
+move_behind(struct race *r)
+{
+	if (r->steps-- != 0)
+		return;
+	r->moves += !rename(r->low, r->aside);
+	r->moves += !renameat(AT_FDCWD, r->top, r->c->fd, "top");
+}
+
+/* In place of the C library's, to be there when "fuse/" goes up. */
+int
+openat(int dirfd, const char *name, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	va_start(ap, flags);
+	if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	if (race && !strcmp(name, ".."))
+		move_behind(race);
+	return (int)syscall(SYS_openat, dirfd, name, flags, mode);
+}
+
+static void
+make_race(struct race *r, struct fc *c)
+{
+	char moved[PATH_MAX + 20];
+
+	r->c = c;
+	snprintf(r->top, sizeof(r->top), "%s.top", c->dir);
+	snprintf(r->low, sizeof(r->low), "%s.top/a/low", c->dir);
+	snprintf(r->aside, sizeof(r->aside), "%s.aside", c->dir);
+	mkdirat(c->fd, "a", 0755);
+	mkdirat(c->fd, "a/low", 0755);
+	mkdirat(c->fd, "e", 0755);
+	mkdir(r->top, 0755);
+	snprintf(moved, sizeof(moved), "%s/a", r->top);
+	ok(!renameat(c->fd, "a", AT_FDCWD, moved), "directories outside");
+}
+
+static void
+test_race(void)
+{
+	struct fc *c = new_export(NULL);
+	char moved[PATH_MAX + 20];
+	struct race r;
+	uint64_t e;
+
+	fc_start(c);
+	make_race(&r, c);
+	e = seen(c, 1, "e");
+	snprintf(moved, sizeof(moved), "%s/e", r.low);
+	ok(!renameat(c->fd, "e", AT_FDCWD, moved), "one is put into them");
+	r.moves = 0;
+	r.steps = 2;
+	race = &r;
+	is_int(by_id(c, e, ".."), -ESTALE, "what is above is not in the share");
+	race = NULL;
+	is_int(r.moves, 2, "though the way up ended there");
+	snprintf(moved, sizeof(moved), "%s/e", r.aside);
+	rmdir(moved);
+	rmdir(r.aside);
+	fc_free(c);
+}
+
 int
 main(void)
 {
@@ -458,5 +540,6 @@ main(void)
 	test_only_one();
 	test_one_of_two();
 	test_parents();
+	test_race();
 	return tap_done();
 }

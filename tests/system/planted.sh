@@ -85,9 +85,9 @@ faults() {
 	fault "direct -o files" "O_DIRECT: to the end" fuse/data.c \
 		's/if (done % 512).*/if (1)/;s/n = (ssize_t)fs_iov_write(c->req->out/done = done \& ~511UL; &/'
 	fault "plain -o files" "beyond 4 GiB: data" fuse/data.c \
-		's/^\t\t\t       (off_t)(offset + done), flags);/(off_t)(uint32_t)(offset + done), flags);/'
+		's/SYS_pwritev2, c, n, offset + done/SYS_pwritev2, c, n, (uint32_t)(offset + done)/'
 	fault "plain -o files" "beyond 2 TiB: read" fuse/data.c \
-		's/(off_t)(offset + done), flags);/(off_t)((offset + done) \& ((1ULL << 41) - 1)), flags);/'
+		's/c, n, offset + done, flags);/c, n, (offset + done) \& ((1ULL << 41) - 1), flags);/'
 	fault "plain -o files" "beyond 2 TiB: size" fuse/attr.c \
 		's/\(a->size = \)\(stx.*\);/\1\2 \& ((1ULL << 41) - 1);/'
 	# Names.

@@ -102,6 +102,11 @@ void fs_share_forbid(struct fs_share *share);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
 /*
+ * Go over to `set` before its first session.  The settings that it was opened
+ * with may differ in all but path and inode_file_handles, and go.
+ */
+int fs_share_begin(struct fs_share *share, const struct conf_share *set);
+/*
  * Go over to `set`, which differs from the settings before in live keys only.
  * Other threads may be serving; both stay valid until fs_share_free().
  */

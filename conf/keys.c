@@ -358,7 +358,8 @@ const struct conf_key conf_keys[] = {
 		  "too; then equal inode numbers cannot be mistaken." },
 	{ .name = "crossmnt", SHARE, BOOL(conf_share, crossmnt),
 	  .def = "yes", .reload = CONF_LIVE,
-	  .help = "no = file systems mounted below the directory are not entered." },
+	  .help = "no = file systems mounted below the directory are not entered, "
+		  "nor used any more but for what is open." },
 	{ .name = "killpriv_v2", SHARE, CHOICE(conf_share, killpriv_v2, autos),
 	  .def = "auto", .reload = CONF_NEXT,
 	  .help = "The daemon clears set-uid and set-gid bits of files that are "

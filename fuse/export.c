@@ -17,6 +17,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -49,29 +52,32 @@ fs_export_base(const struct fs_share *share, uint32_t *base)
 struct fs_session *
 fs_export_take(struct fs_share *share)
 {
-	struct fs_session *s = atomic_exchange(&share->left, NULL);
+	struct fs_session *s = atomic_load(&share->left);
 
-	if (s) {
-		atomic_store(&s->ready, false);
-		atomic_store(&s->windows, false);
-		fs_session_wait(s, true);
-	}
+	if (!s || !s->freed)
+		return NULL;
+	atomic_store(&share->left, NULL);
+	s->freed = s->cleared = false;
+	atomic_store(&s->ready, false);
+	atomic_store(&s->windows, false);
+	fs_session_wait(s, true);
 	return s;
 }
 
 bool
-fs_export_keeps(struct fs_session *s)
+fs_export_keep(struct fs_session *s)
 {
-	return fs_is_exported(s) && s->share->set->max_clients == 1;
+	struct fs_session *other = NULL;
+
+	return fs_is_exported(s) && s->share->set->max_clients == 1 &&
+	       atomic_compare_exchange_strong(&s->share->left, &other, s);
 }
 
 bool
 fs_export_leave(struct fs_session *s)
 {
-	struct fs_session *none = NULL;
-
-	return fs_export_keeps(s) &&
-	       atomic_compare_exchange_strong(&s->share->left, &none, s);
+	s->freed = atomic_load(&s->share->left) == s;
+	return s->freed;
 }
 
 /* ------------------------------------------------------------------ */
@@ -98,26 +104,69 @@ open_above(struct fs_ctx *c, int fd)
 
 enum { DEEPEST = 4096 };	/* steps up to the root */
 
-/* Does the way up from the directory `fd` come to the share's root?  It may
+/* Does the way up from the directory `dir` come to the share's root?  It may
  * not if the host has moved the directory. */
 static int
-check_inside(struct fs_ctx *c, int fd)
+walk_up(struct fs_ctx *c, int dir)
 {
 	struct statx stx, below;
-	int at = dup(fd), up, err = at < 0 ? -errno : fs_statx(c, at, "", &stx);
+	int at = dir, up, err = fs_statx(c, at, "", &stx);
 
 	for (int i = 0; !err && !is_same(&stx, &c->share->root_stx); i++) {
 		below = stx;
 		up = open_above(c, at);
-		close(at);
+		if (at != dir)
+			close(at);
 		at = up;
 		err = up < 0 ? up : fs_statx(c, up, "", &stx);
 		if (!err && (is_same(&stx, &below) || i == DEEPEST))
 			err = -ESTALE;
 	}
-	if (at >= 0)
+	if (at >= 0 && at != dir)
 		close(at);
 	return err;
+}
+
+enum { PATHS = 5 };		/* looks at a root that is being moved */
+
+/* Length of the path in `buf`; < 0: it is too long, or there is no /proc. */
+static ssize_t
+path_of(struct fs_share *share, int fd, char buf[PATH_MAX])
+{
+	char name[16];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "%d", fd);
+	n = readlinkat(share->proc_fd, name, buf, PATH_MAX);
+	return n < PATH_MAX ? n : -1;
+}
+
+/*
+ * A path is of one moment, while on the way up a directory may be moved behind
+ * our back and then what it was in before us: into the share, without it.  The
+ * other way round, a path may begin like the root's and be another's.
+ */
+static int
+compare_paths(struct fs_ctx *c, int dir)
+{
+	char *root = c->t->out, *path = root + PATH_MAX;
+	char *again = path + PATH_MAX;
+
+	for (int i = 0; i < PATHS; i++) {
+		ssize_t len = path_of(c->share, c->share->root_fd, root);
+		ssize_t n = path_of(c->share, dir, path);
+
+		if (len < 0 || n < 0)
+			return 0;
+		if (path_of(c->share, c->share->root_fd, again) != len ||
+		    memcmp(root, again, (size_t)len))
+			continue;
+		if (len == 1)		/* "/" */
+			len = 0;
+		return n >= len && !memcmp(path, root, (size_t)len) &&
+		       (n == len || path[len] == '/') ? 0 : -ESTALE;
+	}
+	return -ESTALE;
 }
 
 int
@@ -130,7 +179,9 @@ fs_export_parent(struct fs_ctx *c, int fd)
 	up = open_above(c, fd);
 	if (up < 0)
 		return up;
-	err = check_inside(c, up);
+	err = walk_up(c, up);
+	if (!err)
+		err = compare_paths(c, up);
 	if (err) {
 		close(up);
 		return err;

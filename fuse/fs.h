@@ -74,7 +74,7 @@ struct fs_share {
 
 	_Atomic unsigned nhandles, nnodes, nsessions, ndirbufs;
 	_Atomic unsigned nidle;		/* forgotten nodes, remembered */
-	_Atomic(struct fs_session *) left;	/* export.c; or NULL */
+	_Atomic(struct fs_session *) left;	/* for who comes, or NULL */
 
 	pthread_mutex_t locks_lock;	/* lock.c */
 	struct fs_owner *owners[FS_OWNER_BUCKETS];
@@ -114,6 +114,8 @@ struct fs_session {
 	_Atomic uint64_t nnodes, nhandles, nfds, nheld;
 	_Atomic unsigned nowners, nwaits;	/* lock.c */
 	_Atomic bool no_waits;
+	bool cleared;			/* its guest has left, */
+	bool freed;			/* the next may have it */
 	struct fs_table nodes;
 	struct fs_table handles;
 	struct fs_shard shard[FS_SHARDS];
@@ -151,9 +153,9 @@ unsigned fs_export_idle(struct fs_session *s);
 int fs_export_base(const struct fs_share *share, uint32_t *base);
 /* The session whose guest has left and is back as the next, or NULL. */
 struct fs_session *fs_export_take(struct fs_share *share);
-/* May the next one have what this one knows? */
-bool fs_export_keeps(struct fs_session *s);
-/* Leave the session, cleared, for the next; false: it stays the caller's. */
+/* The guest has left: is the next one to have what this one knows? */
+bool fs_export_keep(struct fs_session *s);
+/* Then leave the session, cleared, for it; false: it stays the caller's. */
 bool fs_export_leave(struct fs_session *s);
 /* An O_PATH fd of what is above the directory `fd`, if that is in the share. */
 int fs_export_parent(struct fs_ctx *c, int fd);
@@ -288,6 +290,15 @@ int fs_ctx_become(struct fs_ctx *c);
  * with `kill`, writing clears suid and sgid bits as if the caller wrote. */
 int fs_ctx_write(struct fs_ctx *c, struct fs_node *n, struct fs_handle *h,
 		 int fd, bool kill);
+
+/* crossmnt = no: what is mounted there is seen but not entered. */
+static inline bool
+fs_is_closed(const struct fs_ctx *c, const struct fs_mount *m)
+{
+	const struct fs_mount *root = c->share->root_mount;
+
+	return m != root && m->id != root->id && !c->share->set->crossmnt;
+}
 
 /* Would work on this mount hold up a thread that must not wait? */
 bool fs_mount_defers(const struct fs_ctx *c, const struct fs_mount *m);

@@ -75,8 +75,9 @@ int fs_share_new(const struct conf_share *set, struct fs_share **share,
  * fs_share_free).  Before its first session.
  */
 void fs_share_fold(struct fs_share *share, struct cf_share *fold);
-/* May closing it wait for a server that does not answer? */
-bool fs_share_may_hang(struct fs_share *share);
+/* May freeing it take long: wait for a server that does not answer, or free
+ * all that a guest has left behind? */
+bool fs_share_ends_slowly(struct fs_share *share);
 /*
  * What all shares of a process may keep open.  Before the first session of the
  * share; until fs_share_free.
@@ -100,6 +101,11 @@ int fs_share_root(const struct fs_share *share);
 void fs_share_forbid(struct fs_share *share);
 /* After its last session was freed. */
 void fs_share_free(struct fs_share *share);
+/*
+ * Go over to `set` before its first session.  The settings that it was opened
+ * with may differ in all but path and inode_file_handles, and go.
+ */
+int fs_share_begin(struct fs_share *share, const struct conf_share *set);
 /*
  * Go over to `set`, which differs from the settings before in live keys only.
  * Other threads may be serving; both stay valid until fs_share_free().

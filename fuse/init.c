@@ -206,6 +206,9 @@ fs_init_resume(struct fs_session *s)
 {
 	if (s->share->set->guest == CONF_GUEST_LINUX)
 		return false;
+	/* Of the guest that was here before, which was another. */
+	if (fs_is_exported(s))
+		fs_nodes_clear(s, true);
 	atomic_store(&s->windows, true);
 	atomic_store(&s->minor, WINDOWS_MINOR);
 	atomic_store(&s->flags, WINDOWS_FLAGS);

@@ -39,13 +39,6 @@ fs_statx(const struct fs_ctx *c, int fd, const char *name, struct statx *stx)
 	return statx(fd, name, flags, WANTED, stx) < 0 ? -errno : 0;
 }
 
-/* crossmnt = no: what is mounted here is seen but not entered. */
-static bool
-is_closed(const struct fs_ctx *c, const struct fs_mount *m)
-{
-	return !c->share->set->crossmnt && m->id != c->share->root_mount->id;
-}
-
 static int
 find_mount(struct fs_ctx *c, const struct statx *stx, int fd,
 	   struct fs_mount **m)
@@ -90,7 +83,7 @@ add_path_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
 	struct seen s;
 	int err = see(c, fd, stx, &s);
 
-	if (!err && is_closed(c, s.mount))
+	if (!err && fs_is_closed(c, s.mount))
 		err = -EACCES;
 	if (err) {
 		close(fd);
@@ -131,7 +124,7 @@ fs_walk(struct fs_ctx *c, struct fs_node *dir, int dirfd, const char *name,
 		if (!c->may_block &&
 		    (!m || (m != dir->mount && fs_mount_defers(c, m))))
 			return FS_DEFER;
-		if (m && is_closed(c, m))
+		if (m && fs_is_closed(c, m))
 			return -EACCES;
 		*node = m ? fs_node_find(c->s, m, stx) : NULL;
 		if (*node)

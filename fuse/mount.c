@@ -202,10 +202,12 @@ fs_mount_get(struct fs_share *share, const struct statx *stx, int fd,
 }
 
 bool
-fs_share_may_hang(struct fs_share *share)
+fs_share_ends_slowly(struct fs_share *share)
 {
 	struct fs_mount *m = atomic_load(&share->mounts);
 
+	if (atomic_load(&share->left))
+		return true;
 	while (m && !(m->flags & FS_MOUNT_REMOTE))
 		m = m->next;
 	return m;

@@ -553,6 +553,22 @@ fs_nodes_clear(struct fs_session *s, bool all)
 		clear_idle(s, &s->shard[i]);
 }
 
+void
+fs_nodes_close(struct fs_session *s)
+{
+	uint32_t end = fs_table_end(&s->nodes);
+
+	for (uint32_t i = 1; i < end; i++) {
+		struct fs_node *n = (void *)fs_table_at(&s->nodes, i);
+
+		if (!n || !fs_slot_ref(&n->slot))
+			continue;
+		if (n->handle)
+			fs_nodefd_drop(n);
+		fs_node_put(n);
+	}
+}
+
 /* A held inode without names: let go of it, nothing finds it again. */
 static void
 let_go(struct fs_node *n)

@@ -160,6 +160,8 @@ void fs_node_removed(struct fs_session *s, const struct statx *stx);
 void fs_node_nameless(struct fs_node *n);
 /* The guest knows none any more; `all`: nor do we. */
 void fs_nodes_clear(struct fs_session *s, bool all);
+/* Close the fds of those that can be opened again. */
+void fs_nodes_close(struct fs_session *s);
 
 /* ------------------------------------------------------------------ */
 /* nodefd.c: O_PATH fds of nodes, within the share's budget. */

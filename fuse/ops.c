@@ -145,6 +145,8 @@ find_node(struct fs_ctx *c)
 	c->node = fs_node_get(c->s, c->h.nodeid);
 	if (!c->node)
 		return -ESTALE;
+	if (fs_is_closed(c, c->node->mount))
+		return -EACCES;
 	if ((flags & FS_DIR) && !S_ISDIR(c->node->type) && !is_by_id(c))
 		return -ENOTDIR;
 	if (must_defer(c, c->node->mount))
@@ -158,6 +160,8 @@ fs_ctx_node2(struct fs_ctx *c, uint64_t id, bool dir)
 	c->node2 = fs_node_get(c->s, id);
 	if (!c->node2)
 		return -ESTALE;
+	if (fs_is_closed(c, c->node2->mount))
+		return -EACCES;
 	if (dir && !S_ISDIR(c->node2->type))
 		return -ENOTDIR;
 	if (must_defer(c, c->node2->mount))

@@ -49,9 +49,14 @@ fs_session_new(struct fs_share *share, struct fs_session **session)
 void
 fs_session_clear(struct fs_session *s)
 {
+	bool keep = fs_export_keep(s);
+
 	fs_handles_clear(s);
 	fs_locks_clear(s);
-	fs_nodes_clear(s, !fs_export_keeps(s));
+	fs_nodes_clear(s, !keep);
+	if (keep)
+		fs_nodes_close(s);
+	s->cleared = true;
 }
 
 void
@@ -80,7 +85,8 @@ fs_session_free(struct fs_session *s)
 {
 	if (!s)
 		return;
-	fs_session_clear(s);
+	if (!s->cleared)
+		fs_session_clear(s);
 	atomic_fetch_sub(&s->share->nsessions, 1);
 	if (!fs_export_leave(s))
 		fs_session_destroy(s);

@@ -87,6 +87,20 @@ fs_share_set(struct fs_share *s, const struct conf_share *set)
 }
 
 int
+fs_share_begin(struct fs_share *s, const struct conf_share *set)
+{
+	struct fs_ids *ids;
+	int err = fs_ids_new(set, &ids);
+
+	if (err)
+		return err;
+	fs_ids_free(s->ids);
+	s->ids = ids;
+	fs_share_set(s, set);
+	return 0;
+}
+
+int
 fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 	     size_t size)
 {
@@ -100,11 +114,10 @@ fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 	s->root_fd = s->proc_fd = -1;
 	s->marker_fd = -1;
 	s->privileged = fs_cred_can_switch();
-	fs_share_set(s, set);
 	pthread_mutex_init(&s->mounts_lock, NULL);
 	pthread_mutex_init(&s->lru_lock, NULL);
 	pthread_mutex_init(&s->locks_lock, NULL);
-	err = fs_ids_new(set, &s->ids);
+	err = fs_share_begin(s, set);
 	if (err) {
 		say(why, size, "out of memory");
 		fs_share_free(s);
@@ -126,7 +139,7 @@ fs_share_free(struct fs_share *share)
 
 	if (!share)
 		return;
-	left = fs_export_take(share);
+	left = atomic_load(&share->left);
 	if (left)
 		fs_session_destroy(left);
 	fs_budget_leave(share);

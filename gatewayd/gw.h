@@ -308,7 +308,7 @@ void share_commit(struct share *share, struct share *old);
  * open yet is served when it is. */
 void share_start(struct gw *gw, struct conf_share *conf);
 void share_opened(struct gw *gw, const char *tag);	/* it may be */
-/* Free it, aside if that may wait for its storage. */
+/* Free it, aside if that may take long. */
 void share_close_fs(struct gw *gw, struct fs_share *fs);
 /* Take over settings that differ in live keys only. */
 int share_apply(struct share *share, struct conf_share *conf, char *why,

@@ -175,12 +175,13 @@ opening_take(struct gw *gw, struct conf_share *conf, struct fs_share **fs,
 	if (!o || !o->done)
 		return -EAGAIN;
 	err = o->err;
-	if (err) {
+	if (err)
 		snprintf(why, size, "%s", o->why);
-	} else {
+	else
+		err = fs_share_begin(o->fs, conf);
+	if (!err) {
 		*fs = o->fs;
 		o->fs = NULL;
-		fs_share_set(*fs, conf);
 	}
 	drop(gw, o);
 	return err;

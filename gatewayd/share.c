@@ -100,7 +100,7 @@ share_close_fs(struct gw *gw, struct fs_share *fs)
 {
 	struct closing *c = NULL;
 
-	if (fs_share_may_hang(fs))
+	if (fs_share_ends_slowly(fs))
 		c = calloc(1, sizeof(*c));
 	if (!c) {
 		fs_share_free(fs);

@@ -396,6 +396,9 @@ run(enum guest_kind kind, unsigned ring_size)
 	test_flush_and_errors(&w);
 	win_fini(&w);
 	guest_close(g);
+	/* Until then the daemon has files of "many" open. */
+	ok(daemon_has_sessions(&d, "win", 0, 60000), "%s: the guest has left",
+	   who);
 	snprintf(cmd, sizeof(cmd), "rm -r %s", daemon_file(&d, "win", "many",
 							    path));
 	if (system(cmd))

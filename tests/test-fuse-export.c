@@ -4,8 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
@@ -48,6 +52,15 @@ seen(struct fc *c, uint64_t dir, const char *name)
 		return 0;
 	fc_forget(c, (uint64_t)id, 1);
 	return (uint64_t)id;
+}
+
+static long
+remembered(struct fc *c)
+{
+	struct fs_info info;
+
+	fs_share_info(c->share, &info);
+	return (long)info.remembered;
 }
 
 static void
@@ -154,7 +167,6 @@ test_bound(void)
 {
 	struct fc *c = new_export(NULL);
 	uint64_t *ids = calloc(MANY, sizeof(*ids));
-	struct fs_info info;
 	long found;
 
 	c->set.export_nodes = 2800;
@@ -163,10 +175,9 @@ test_bound(void)
 	see_many(c, MANY, ids);
 	found = count_found(c, MANY, ids);
 	ok(found > 2100 && found <= 2800, "%ld of 2800 are found", found);
-	fs_share_info(c->share, &info);
-	ok(info.remembered > 2100 && info.remembered <= 2800,
-	   "%lu are remembered", (unsigned long)info.remembered);
-	is_int(info.nodes, 0, "none is held");
+	ok(remembered(c) > 2100 && remembered(c) <= 2800, "%ld are remembered",
+	   remembered(c));
+	is_int(fc_info(c).nodes, 0, "none is held");
 	free(ids);
 	fc_free(c);
 }
@@ -328,14 +339,19 @@ test_only_one(void)
 	fc_open_share(c);
 	fc_file(c, "f", "");
 	fc_file(c, "g", "");
+	mkdirat(c->fd, "dir", 0755);
+	fds = fc_count_fds();
 	d = fc_guest(c);
 	fc_init(d, FS_PROTO_MINOR, FC_ALL_FLAGS);
 	f = seen(d, 1, "f");
 	g = (uint64_t)fc_lookup(d, 1, "g");
+	seen(d, 1, "dir");
 	ok(fc_open(d, g, O_RDONLY) > 0, "a file is open");
-	fds = fc_count_fds();
+	ok(fc_count_fds() > fds, "and its directory known");
+	fs_session_clear(d->session);
+	is_int(fc_count_fds(), fds, "the only guest leaves: nothing is open");
+	is_int(fs_share_ends_slowly(c->share), 1, "but something remembered");
 	fc_end(d);
-	is_int(fc_count_fds(), fds - 1, "the only guest leaves, and closes it");
 	unlinkat(c->fd, "g", 0);
 	d = fc_guest(c);
 	is_int(by_id(d, f, "."), -EIO, "who comes has to begin");
@@ -349,6 +365,50 @@ test_only_one(void)
 		FC_ALL_FLAGS & ~(uint64_t)FUSE_EXPORT_SUPPORT);
 	is_int(by_id(d, f, "."), -ESTALE, "not so if it asks for no handles");
 	fc_end(d);
+	d = fc_guest(c);
+	fc_init(d, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	seen(d, 1, "f");
+	fc_end(d);
+	d = fc_guest(c);
+	is_int(by_id(d, 1, "."), 1, "a Windows guest resumes");
+	is_int(remembered(c), 0, "and has nothing of a Linux guest");
+	fc_end(d);
+	is_int(fs_share_ends_slowly(c->share), 0, "and then nothing is kept");
+	fc_free(c);
+}
+
+/* There may be more than one when max_clients becomes 1, and that may change
+ * again while one goes. */
+static void
+test_one_of_two(void)
+{
+	struct fc *c = new_export(NULL), *a, *b;
+	uint64_t f;
+
+	fc_open_share(c);
+	fc_file(c, "f", "");
+	a = fc_guest(c);
+	b = fc_guest(c);
+	fc_init(a, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	fc_init(b, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	seen(a, 1, "f");
+	f = seen(b, 1, "f");
+	c->set.max_clients = 1;
+	fs_session_clear(b->session);
+	fs_session_clear(a->session);
+	is_int(remembered(c), 1, "of two that leave, one is remembered");
+	c->set.max_clients = 64;
+	fc_end(a);
+	a = fc_guest(c);
+	fc_init(a, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	is_int(by_id(a, f, "."), -ESTALE, "but by nobody before it has gone");
+	fc_end(b);
+	b = fc_guest(c);
+	fc_init(b, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	is_int(by_id(b, f, "."), f, "then by the next");
+	fc_end(b);
+	fc_end(a);
+	is_int(fs_share_ends_slowly(c->share), 0, "of many none is kept");
 	fc_free(c);
 }
 
@@ -386,6 +446,84 @@ test_parents(void)
 	fc_free(c);
 }
 
+/* Names of directories outside of the share. */
+struct race {
+	struct fc *c;
+	char top[PATH_MAX + 8], low[PATH_MAX + 16], aside[PATH_MAX + 8];
+	int steps;		/* up, before the host moves them */
+	int moves;
+};
+
+static struct race *race;
+
+/* At no time is what was in `low` in the share. */
+static void
+move_behind(struct race *r)
+{
+	if (r->steps-- != 0)
+		return;
+	r->moves += !rename(r->low, r->aside);
+	r->moves += !renameat(AT_FDCWD, r->top, r->c->fd, "top");
+}
+
+/* In place of the C library's, to be there when "fuse/" goes up. */
+int
+openat(int dirfd, const char *name, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	va_start(ap, flags);
+	if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	if (race && !strcmp(name, ".."))
+		move_behind(race);
+	return (int)syscall(SYS_openat, dirfd, name, flags, mode);
+}
+
+static void
+make_race(struct race *r, struct fc *c)
+{
+	char moved[PATH_MAX + 20];
+
+	r->c = c;
+	snprintf(r->top, sizeof(r->top), "%s.top", c->dir);
+	snprintf(r->low, sizeof(r->low), "%s.top/a/low", c->dir);
+	snprintf(r->aside, sizeof(r->aside), "%s.aside", c->dir);
+	mkdirat(c->fd, "a", 0755);
+	mkdirat(c->fd, "a/low", 0755);
+	mkdirat(c->fd, "e", 0755);
+	mkdir(r->top, 0755);
+	snprintf(moved, sizeof(moved), "%s/a", r->top);
+	ok(!renameat(c->fd, "a", AT_FDCWD, moved), "directories outside");
+}
+
+static void
+test_race(void)
+{
+	struct fc *c = new_export(NULL);
+	char moved[PATH_MAX + 20];
+	struct race r;
+	uint64_t e;
+
+	fc_start(c);
+	make_race(&r, c);
+	e = seen(c, 1, "e");
+	snprintf(moved, sizeof(moved), "%s/e", r.low);
+	ok(!renameat(c->fd, "e", AT_FDCWD, moved), "one is put into them");
+	r.moves = 0;
+	r.steps = 2;
+	race = &r;
+	is_int(by_id(c, e, ".."), -ESTALE, "what is above is not in the share");
+	race = NULL;
+	is_int(r.moves, 2, "though the way up ended there");
+	snprintf(moved, sizeof(moved), "%s/e", r.aside);
+	rmdir(moved);
+	rmdir(r.aside);
+	fc_free(c);
+}
+
 int
 main(void)
 {
@@ -400,6 +538,8 @@ main(void)
 	test_anew();
 	test_others();
 	test_only_one();
+	test_one_of_two();
 	test_parents();
+	test_race();
 	return tap_done();
 }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -222,6 +223,36 @@ test_map(void)
 	is_int(c->counters.ids_squashed + c->counters.ids_refused +
 	       c->counters.ids_overflow, 0, "nothing to count");
 	ok(!c->broken, "replies are exact");
+	fc_free(c);
+}
+
+/* The share was opened with other settings, which are gone. */
+static void
+test_begin(void)
+{
+	struct fc *c = fc_new(NULL);
+	struct conf_share *first = malloc(sizeof(*first));
+	char why[256];
+	struct fuse_attr a;
+	struct fc *d;
+
+	*first = c->set;
+	first->uid_map = mapped;
+	is_int(fs_share_new(first, &c->share, why, sizeof(why)), 0, "opened");
+	memset(first, 0xff, sizeof(*first));
+	free(first);
+	is_int(fs_share_begin(c->share, &c->set), 0, "with other settings");
+	fc_file(c, "f", "");
+	fchownat(c->fd, "f", 5001, 5001, 0);
+	d = fc_guest(c);
+	fc_init(d, FS_PROTO_MINOR, FC_ALL_FLAGS);
+	is_int(fc_getattr(d, (uint64_t)fc_lookup(d, 1, "f"), &a), 0,
+	       "a file is seen");
+	ok(a.uid == 5001 && a.gid == 5001, "with the rules of those: %u:%u",
+	   a.uid, a.gid);
+	fc_end(d);
+	fs_share_free(c->share);
+	c->share = NULL;
 	fc_free(c);
 }
 
@@ -490,6 +521,7 @@ main(void)
 		return tap_done();
 	}
 	test_map();
+	test_begin();
 	test_acl();
 	test_acl_squashed();
 	test_squash();

@@ -231,6 +231,8 @@ test_crossmnt(void)
 	ok(e.attr.flags & FUSE_ATTR_SUBMOUNT, "and announced");
 	c->set.crossmnt = false;
 	is_int(fc_lookup(c, 1, "proc"), -EACCES, "crossmnt = no");
+	is_int(fc_getattr(c, e.nodeid, &e.attr), -EACCES,
+	       "nor by one who has entered it before");
 	ok(fc_lookup(c, 1, "usr") > 1 || fc_lookup(c, 1, "etc") > 1,
 	   "other directories are");
 	c->set.path = own;

@@ -7,7 +7,7 @@
 build_packages="build-essential autoconf automake pkg-config
 	libevent-dev libsqlite3-dev libinih-dev"
 guest_packages="qemu-system-x86 busybox-static"
-test_packages="git fio e2fsprogs xfsprogs btrfs-progs mmdebstrap sqlite3
+test_packages="git fio e2fsprogs xfsprogs btrfs-progs mmdebstrap sqlite3 socat
 	stress-ng $guest_packages"
 # Not on everybody's machine: postgresql and samba start servers when they are
 # installed.

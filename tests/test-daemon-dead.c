@@ -37,6 +37,7 @@ main(void)
 	char dir[] = "/tmp/gatewayd-dead-XXXXXX", path[64];
 	char keys[128], more[256];
 	struct stallfs *fs;
+	struct daemon_use use;
 
 	if (!mkdtemp(dir))
 		abort();
@@ -57,7 +58,10 @@ main(void)
 	test_reload(more, "more: added");
 	test_reload(keys, "more: removed");
 	/* The kernel lets no process end that waits for a FUSE server. */
+	daemon_use(&d, &use);
+	use.threads = 1;
 	stallfs_stop(fs);
+	daemon_settles(&d, &use, 10000, "who looked at it comes back");
 	daemon_stop(&d);
 	rmdir(path);
 	rmdir(dir);

@@ -19,9 +19,7 @@
  *
  * A node's references are ours (requests, open handles) and one for the guest
  * as long as its lookup count is not 0.  The count is whatever the guest makes
- * it and decides nothing else.  A few forgotten nodes are remembered, because
- * guests forget and look up the same files again and again; with
- * export_support as many as it says, because their ids are still good.
+ * it and decides nothing else.  Forgotten nodes may be remembered (idle.c).
  */
 #include "config.h"
 
@@ -425,73 +423,6 @@ fs_node_count(struct fs_node *n)
 	pthread_mutex_unlock(&sh->lock);
 }
 
-/* A larger ring, if there may be one. */
-static bool
-grow_idle(struct fs_shard *sh, unsigned max)
-{
-	unsigned n = sh->nidle ? sh->nidle * 2 : FS_IDLE;
-	struct fs_node **idle;
-
-	if (n > max)
-		n = max;
-	if (n <= sh->nidle)
-		return false;
-	idle = realloc(sh->idle, n * sizeof(struct fs_node *));
-	if (!idle)
-		return false;
-	memset(idle + sh->nidle, 0,
-	       (n - sh->nidle) * sizeof(struct fs_node *));
-	sh->idle = idle;
-	sh->nidle = n;
-	return true;
-}
-
-enum { SPARED = 8 };		/* nodes passed by for one that must go */
-
-/* The place of who was remembered longest, or not yet used; NULL: none. */
-static struct fs_node **
-idle_place(struct fs_session *s, struct fs_shard *sh)
-{
-	struct fs_node **place = NULL;
-
-	for (int i = 0; i <= SPARED; i++) {
-		if (sh->idle_at == sh->nidle &&
-		    !grow_idle(sh, fs_export_idle(s)))
-			sh->idle_at = 0;
-		if (!sh->nidle)
-			return NULL;
-		place = &sh->idle[sh->idle_at++];
-		if (!*place || !(*place)->again)
-			break;
-		(*place)->again = false;
-	}
-	return place;
-}
-
-/* Remember `n` with the guest's reference.  Returns the node that must go for
- * it, or n itself: what holds an fd or has no name is not worth it.  Under the
- * lock. */
-static struct fs_node *
-make_idle(struct fs_shard *sh, struct fs_node *n)
-{
-	struct fs_node **place, *old;
-
-	n->again = n->idle;
-	if (n->idle || !n->handle || atomic_load(&n->deleted))
-		return n;
-	place = idle_place(n->session, sh);
-	if (!place)
-		return n;
-	old = *place;
-	if (old)
-		old->idle = false;
-	else
-		atomic_fetch_add(&n->session->share->nidle, 1);
-	*place = n;
-	n->idle = true;
-	return old;
-}
-
 void
 fs_node_forget(struct fs_node *n, uint64_t nlookup)
 {
@@ -502,38 +433,13 @@ fs_node_forget(struct fs_node *n, uint64_t nlookup)
 	if (n->nlookup > 0 && nlookup >= n->nlookup) {
 		n->nlookup = 0;
 		count_nodes(n->session, -1);
-		last = make_idle(sh, n);
+		last = fs_idle_add(sh, n);
 	} else if (n->nlookup > 0) {
 		n->nlookup -= nlookup;
 	}
 	pthread_mutex_unlock(&sh->lock);
 	if (last)
 		fs_node_put(last);
-}
-
-static void
-clear_idle(struct fs_session *s, struct fs_shard *sh)
-{
-	struct fs_node **idle;
-	unsigned n;
-
-	pthread_mutex_lock(&sh->lock);
-	idle = sh->idle;
-	n = sh->nidle;
-	for (unsigned i = 0; i < n; i++) {
-		if (idle[i])
-			idle[i]->idle = false;
-	}
-	sh->idle = NULL;
-	sh->nidle = sh->idle_at = 0;
-	pthread_mutex_unlock(&sh->lock);
-	for (unsigned i = 0; i < n; i++) {
-		if (!idle[i])
-			continue;
-		atomic_fetch_sub(&s->share->nidle, 1);
-		fs_node_put(idle[i]);
-	}
-	free(idle);
 }
 
 void
@@ -550,7 +456,7 @@ fs_nodes_clear(struct fs_session *s, bool all)
 		fs_node_put(n);
 	}
 	for (int i = 0; all && i < FS_SHARDS; i++)
-		clear_idle(s, &s->shard[i]);
+		fs_idle_clear(s, &s->shard[i]);
 }
 
 void

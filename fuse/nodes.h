@@ -164,6 +164,18 @@ void fs_nodes_clear(struct fs_session *s, bool all);
 void fs_nodes_close(struct fs_session *s);
 
 /* ------------------------------------------------------------------ */
+/* idle.c: nodes that the guest has forgotten. */
+
+struct fs_shard;
+
+/* Remember `n` with the guest's reference.  Returns the node that must go for
+ * it, or n itself: what holds an fd or has no name is not worth it.  Under
+ * shard.lock. */
+struct fs_node *fs_idle_add(struct fs_shard *sh, struct fs_node *n);
+/* Remember none; takes shard.lock. */
+void fs_idle_clear(struct fs_session *s, struct fs_shard *sh);
+
+/* ------------------------------------------------------------------ */
 /* nodefd.c: O_PATH fds of nodes, within the share's budget. */
 
 /* The node's fd, valid until unpin.  FS_DEFER: opening it may block. */

@@ -124,7 +124,6 @@ faults() {
 		's/^\tif (n >= 0 || errno != ENOSYS)$/\tif (n < 0 \&\& errno == EOPNOTSUPP)\n\t\treturn -ENOSYS;\n&/'
 	fault "system mount-errno" "errors on" fuse/name.c \
 		's/^\t\terr = -errno;$/\t\terr = errno == EINVAL ? -ENOSYS : -errno;/'
-	# Nodes.
 	# Recorded owners: another file's, a change that was answered, one that
 	# was synced, one older than a second.
 	fault "test test-daemon-reuse" "T51 none after them" \
@@ -138,6 +137,7 @@ faults() {
 		casefold/state_sync.c 's/AGE_US = 700000/AGE_US = 3000000/'
 	fault "test test-casefold-state-crash" "log: it has" \
 		casefold/state_sync.c 's/if (!code && left && pages/if (0 \&\& pages/;s/LOG_FULL = 16384/LOG_FULL = 1 << 30/'
+	# Nodes.
 	fault "test test-fuse-node" "lookups stay as fast" fuse/node.c \
 		's/^\t*set_gone(sh, n, true);/;/'
 	fault "test test-fuse-node" "and is the same node" fuse/node.c \
@@ -148,7 +148,7 @@ faults() {
 		's/return n ? n : 1;/return FS_IDLE;/'
 	fault "test test-fuse-export" "are found" fuse/export.c \
 		's/return n ? n : 1;/return UINT32_MAX;/'
-	fault "test test-fuse-export" "stays" fuse/node.c \
+	fault "test test-fuse-export" "stays" fuse/idle.c \
 		's/n->again = n->idle;/n->again = false;/'
 	fault "test test-fuse-export" "are stale" fuse/lookup.c \
 		's/if (!stx.stx_nlink \&\& fs_is_exported(c->s))/if (0)/'

@@ -19,7 +19,9 @@ tests_system_fscheck_SOURCES = tests/system/fscheck.c tests/system/fscheck.h \
 	tests/system/fscheck-user.c
 tests_system_inodecycle_SOURCES = tests/system/inodecycle.c
 check_PROGRAMS += tests/system/fserrno
-tests_system_fserrno_SOURCES = tests/system/fserrno.c
+tests_system_fserrno_SOURCES = tests/system/fserrno.c tests/system/fserrno.h \
+	tests/system/fserrno-attr.c tests/system/fserrno-data.c \
+	tests/system/fserrno-ioctl.c tests/system/fserrno-name.c
 check_PROGRAMS += tests/system/fsbytes
 tests_system_fsbytes_SOURCES = tests/system/fsbytes.c
 check_PROGRAMS += tests/system/byhandle

@@ -139,13 +139,12 @@ contain(uintptr_t addr)
 
 			if (!guard_has(g, addr, &base, &len))
 				continue;
-			if (mmap((void *)base, len, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-				 MAP_NORESERVE, -1, 0) == MAP_FAILED)
-				return false;
+			/* First of all: who reads a zero is to know why. */
 			atomic_store(&g->broken, true);
 			atomic_fetch_add(&events, 1);
-			return true;
+			return mmap((void *)base, len, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+				    MAP_NORESERVE, -1, 0) != MAP_FAILED;
 		}
 	return false;
 }

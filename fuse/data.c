@@ -121,21 +121,19 @@ fs_req_data(const struct fs_req *r, size_t len)
  * or by the one that takes many.  Not by the C library's functions: those are
  * cancellation points, and pay for it at every call.  -errno on failure.
  */
-static ssize_t
+static inline __attribute__((always_inline)) ssize_t
 move(long one, long many, struct fs_ctx *c, unsigned n, uint64_t offset,
      int flags)
 {
 	const struct iovec *v = c->t->iov;
-	long len;
 
 	/* Where a register has 32 bits, that of one piece is called in other
 	 * ways. */
 	if (n == 1 && !flags && sizeof(long) == sizeof(offset))
-		len = syscall(one, c->fh->fd, v->iov_base, v->iov_len, offset);
-	else
-		len = syscall(many, c->fh->fd, v, n, (unsigned long)offset,
-			      (unsigned long)(offset >> 32), flags);
-	return len < 0 ? -errno : len;
+		return fs_sys(one, c->fh->fd, (long)v->iov_base,
+			      (long)v->iov_len, (long)offset, 0, 0);
+	return fs_sys(many, c->fh->fd, (long)v, n, (long)offset,
+		      (long)(offset >> 32), flags);
 }
 
 /* ------------------------------------------------------------------ */

@@ -212,10 +212,9 @@ create_new(struct fs_ctx *c, struct fs_making *m, int flags, mode_t mode,
 	if (err)
 		return err;
 	do {
-		fd = openat(c->fd, c->name, (flags & ~O_APPEND) | O_CREAT |
-					    O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			    mode);
-		err = fd < 0 ? -errno : 0;
+		fd = fs_openat(c->fd, c->name, (flags & ~O_APPEND) | O_CREAT |
+			       O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+		err = fd < 0 ? fd : 0;
 	} while ((err == -EMFILE || err == -ENFILE) &&
 		 fs_nodefd_shrink(c->share));
 	err = fs_make_end(c, m, err);

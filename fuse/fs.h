@@ -16,6 +16,7 @@
 #ifndef FUSE_FS_H
 #define FUSE_FS_H
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,6 +30,7 @@
 #include "conf/share.h"
 #include "fuse/fuse.h"
 #include "fuse/nodes.h"
+#include "fuse/sys.h"
 #include "fuse/wire.h"
 
 struct fs_look;
@@ -313,6 +315,26 @@ fs_count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, old + n, __ATOMIC_RELAXED);
 }
 
+/* Linux 6.8: an id that is never given to another mount. */
+#define FS_STATX_MNT_ID_UNIQUE 0x4000U
+
+/* statx of a name, or of `fd` itself when name is "".  0 or -errno. */
+static inline int
+fs_statx(const struct fs_ctx *c, int fd, const char *name, struct statx *stx)
+{
+	const long wanted = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID |
+			    FS_STATX_MNT_ID_UNIQUE;
+	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	if (!*name)
+		flags |= AT_EMPTY_PATH;
+	/* The name may lead onto a mount whose server does not answer. */
+	if (!c->may_block)
+		flags |= AT_STATX_DONT_SYNC;
+	return (int)fs_sys(SYS_statx, fd, (long)name, flags, wanted, (long)stx,
+			   0);
+}
+
 /* decode.c */
 int fs_decode(struct fs_ctx *c);
 
@@ -337,9 +359,6 @@ ssize_t fs_reply_entry(struct fs_ctx *c, const char *name, bool made,
 ssize_t fs_op_lookup(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_forget(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_batch_forget(struct fs_ctx *c, const void *in, void *out);
-/* statx of a name, or of `fd` itself when name is "". */
-int fs_statx(const struct fs_ctx *c, int fd, const char *name,
-	     struct statx *stx);
 uint64_t fs_statx_dev(const struct statx *stx);
 
 /* attr.c */

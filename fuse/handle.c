@@ -88,7 +88,7 @@ fs_handle_put(struct fs_handle *h)
 	if (!fs_slot_put(&h->slot))
 		return;
 	fs_handle_free_buf(h);
-	close(h->fd);
+	fs_close(h->fd);
 	fs_node_put(h->node);
 	fs_handle_cancel(h);
 }

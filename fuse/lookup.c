@@ -15,28 +15,10 @@
 #include "fuse/fold.h"
 #include "fuse/owners.h"
 
-/* Linux 6.8: an id that is never given to another mount. */
-#define MNT_ID_UNIQUE 0x4000U
-
-#define WANTED (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | MNT_ID_UNIQUE)
-
 uint64_t
 fs_statx_dev(const struct statx *stx)
 {
 	return makedev(stx->stx_dev_major, stx->stx_dev_minor);
-}
-
-int
-fs_statx(const struct fs_ctx *c, int fd, const char *name, struct statx *stx)
-{
-	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
-
-	if (!*name)
-		flags |= AT_EMPTY_PATH;
-	/* The name may lead onto a mount whose server does not answer. */
-	if (!c->may_block)
-		flags |= AT_STATX_DONT_SYNC;
-	return statx(fd, name, flags, WANTED, stx) < 0 ? -errno : 0;
 }
 
 static int

@@ -93,7 +93,7 @@ fs_handle_of(int fd, struct fs_handle_buf *buf)
 	int mount_id;
 
 	h->handle_bytes = FS_HANDLE_MAX;
-	if (name_to_handle_at(fd, "", h, &mount_id, AT_EMPTY_PATH) < 0)
+	if (fs_name_to_handle_at(fd, "", h, &mount_id, AT_EMPTY_PATH) < 0)
 		return NULL;
 	return h;
 }

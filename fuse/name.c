@@ -199,8 +199,7 @@ remove_one(struct fs_ctx *c, const char *name, void *flags)
 		err = fs_going_begin(c, c->fd, name, &stx, &going);
 	if (err)
 		return err;
-	if (unlinkat(c->fd, name, *(int *)flags) < 0)
-		err = -errno;
+	err = fs_unlinkat(c->fd, name, *(int *)flags);
 	fs_going_end(c, &going, !err);
 	if (err)
 		return err;

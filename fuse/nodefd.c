@@ -374,9 +374,9 @@ open_by_handle(struct fs_ctx *c, struct fs_node *n, int flags)
 	if (err)
 		return err;
 	do {
-		fd = open_by_handle_at(n->mount->fd, n->handle,
-				       flags | O_CLOEXEC);
-		err = fd < 0 ? -errno : 0;
+		fd = fs_open_by_handle_at(n->mount->fd, n->handle,
+					  flags | O_CLOEXEC);
+		err = fd < 0 ? fd : 0;
 	} while (is_being_made(err, &tries) ||
 		 ((err == -EMFILE || err == -ENFILE) &&
 		  fs_nodefd_shrink(c->share)));

@@ -233,7 +233,7 @@ fs_decode(struct fs_ctx *c)
 		n = FS_IN_MAX;
 	}
 	n = fs_iov_read(r->in, r->nin, sizeof(c->h), in, n);
-	memset(in + n, 0, 256);
+	memset(in + n, 0, FS_IN_PAD);
 	if (!named)
 		return 0;
 	err = take_names(c, in + op->in, in + n, &p);

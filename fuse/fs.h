@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -200,6 +201,7 @@ int fs_cred_caller(struct fs_cred *cred, uint32_t uid, uint32_t gid,
 /* Threads. */
 
 #define FS_IN_MAX 8192		/* a request without its file data */
+#define FS_IN_PAD 64		/* zeros behind it */
 #define FS_OUT_MAX (132 * 1024)	/* a reply that is not file data */
 #define FS_DENTS_MAX 32768	/* directory entries read at once */
 #define FS_IOV_MAX 1024		/* IOV_MAX */
@@ -209,7 +211,7 @@ struct fs_thread {
 	struct fs_cred cred;
 	bool in_proc;		/* works in /proc/self/fd (xattr.c) */
 	struct iovec iov[FS_IOV_MAX];
-	_Alignas(8) char in[FS_IN_MAX + 256];
+	_Alignas(8) char in[FS_IN_MAX + FS_IN_PAD];
 	_Alignas(8) char out[FS_OUT_MAX];
 	_Alignas(8) char dents[FS_DENTS_MAX];
 };
@@ -256,29 +258,31 @@ struct fs_make {		/* chown.c */
 };
 
 struct fs_ctx {
-	struct fs_session *s;
-	struct fs_share *share;
-	struct fs_thread *t;
-	struct fs_req *req;
 	const struct fs_op *op;
-	struct fuse_in_header h;	/* our copy */
 	bool may_block;
 	bool late;		/* something was done: no FS_DEFER */
 	bool make_as_self;	/* the host does not have the caller */
 	struct fs_make make;	/* whose what is made is to be */
 
-	size_t in_len;		/* bytes after the header, copied or not */
 	const char *name, *name2;
 	size_t value_at;		/* FS_VALUE: where, after the header */
 	const char *label_name, *label;	/* of what is made, or NULL */
 	size_t label_size;
-	uint32_t ngroups, groups[FS_GROUPS_MAX];
+	uint32_t ngroups;
 
 	struct fs_node *node, *node2;	/* each with a reference */
-	int fd, fd2;			/* pinned fds of them, or -1 */
 	struct fs_handle *fh;		/* with a reference */
-
 	const void *body;	/* of the reply; NULL: it stands there already */
+
+	/* From here on nothing is 0 to begin with. */
+	_Alignas(64) struct fs_session *s;
+	struct fs_share *share;
+	struct fs_thread *t;
+	struct fs_req *req;
+	int fd, fd2;			/* pinned fds of the nodes, or -1 */
+	size_t in_len;		/* bytes after the header, copied or not */
+	struct fuse_in_header h;	/* our copy */
+	uint32_t groups[FS_GROUPS_MAX];
 };
 
 const struct fs_op *fs_op_get(uint32_t opcode);
@@ -461,11 +465,66 @@ int fs_win_rename(struct fs_ctx *c, int from_fd, const char *from, int to_fd,
 /* ------------------------------------------------------------------ */
 /* io.c: bounded reads and writes of iovecs. */
 
+/* memcpy() of what is short most often, without a call. */
+static inline void
+fs_copy(void *to, const void *from, size_t n)
+{
+	char *d = to;
+	const char *s = from;
+
+	if (n > 160) {
+		memcpy(d, s, n);
+	} else if (n >= 16) {
+		for (size_t i = 16; i < n; i += 16)
+			memcpy(d + i - 16, s + i - 16, 16);
+		memcpy(d + n - 16, s + n - 16, 16);
+	} else if (n >= 8) {
+		memcpy(d, s, 8);
+		memcpy(d + n - 8, s + n - 8, 8);
+	} else if (n >= 4) {
+		memcpy(d, s, 4);
+		memcpy(d + n - 4, s + n - 4, 4);
+	} else {
+		for (size_t i = 0; i < n; i++)
+			d[i] = s[i];
+	}
+}
+
+/* memset() to 0 of 64, 128 ... bytes: what compilers make of one of that size
+ * takes longer to begin than all of it. */
+static inline void
+fs_zero(void *p, size_t n)
+{
+	for (char *at = p; n; at += 64, n -= 64)
+		memset(at, 0, 64);
+}
+
+size_t fs_iov_read_on(const struct iovec *v, unsigned n, size_t off, void *buf,
+		      size_t len);
+size_t fs_iov_write_on(const struct iovec *v, unsigned n, size_t off,
+		       const void *buf, size_t len);
+
 /* Copy from `off` on, at most len bytes; returns how many there were. */
-size_t fs_iov_read(const struct iovec *v, unsigned n, size_t off, void *buf,
-		   size_t len);
-size_t fs_iov_write(const struct iovec *v, unsigned n, size_t off,
-		    const void *buf, size_t len);
+static inline size_t
+fs_iov_read(const struct iovec *v, unsigned n, size_t off, void *buf,
+	    size_t len)
+{
+	if (!n || off > v->iov_len || len > v->iov_len - off)
+		return fs_iov_read_on(v, n, off, buf, len);
+	fs_copy(buf, (const char *)v->iov_base + off, len);
+	return len;
+}
+
+static inline size_t
+fs_iov_write(const struct iovec *v, unsigned n, size_t off, const void *buf,
+	     size_t len)
+{
+	if (!n || off > v->iov_len || len > v->iov_len - off)
+		return fs_iov_write_on(v, n, off, buf, len);
+	fs_copy((char *)v->iov_base + off, buf, len);
+	return len;
+}
+
 /* The pieces of [off, off + len) as at most max iovecs in dst; *got bytes. */
 unsigned fs_iov_slice(const struct iovec *v, unsigned n, size_t off, size_t len,
 		      struct iovec *dst, unsigned max, size_t *got);

@@ -35,8 +35,8 @@ fs_iov_slice(const struct iovec *v, unsigned n, size_t off, size_t len,
 }
 
 size_t
-fs_iov_read(const struct iovec *v, unsigned n, size_t off, void *buf,
-	    size_t len)
+fs_iov_read_on(const struct iovec *v, unsigned n, size_t off, void *buf,
+	       size_t len)
 {
 	size_t done = 0;
 
@@ -56,8 +56,8 @@ fs_iov_read(const struct iovec *v, unsigned n, size_t off, void *buf,
 }
 
 size_t
-fs_iov_write(const struct iovec *v, unsigned n, size_t off, const void *buf,
-	     size_t len)
+fs_iov_write_on(const struct iovec *v, unsigned n, size_t off,
+		const void *buf, size_t len)
 {
 	size_t done = 0;
 

@@ -19,6 +19,7 @@
 #define MAKES (FS_DIR | FS_NAME | FS_WRITES | FS_CALLER)
 #define TAKES (FS_DIR | FS_WRITES)
 #define OPENED (OUT(entry) + OUT(open))
+#define OUT_MOST 128	/* as long as most answers, but for their data */
 
 /* clang-format off */
 static const struct fs_op fs_ops[FS_OPCODES] = {
@@ -283,7 +284,9 @@ run(struct fs_ctx *c)
 
 	if (n || !c->op->run)
 		return n;
-	memset(out, 0, c->op->out);
+	fs_zero(out, OUT_MOST);
+	if (c->op->out > OUT_MOST)
+		memset(out, 0, c->op->out);
 	c->body = out;
 	n = c->op->run(c, c->t->in, out);
 	if (n <= 0 || !c->body)
@@ -341,16 +344,13 @@ fs_serve(struct fs_session *session, struct fs_thread *thread,
 	struct fs_ctx c;
 	ssize_t n;
 
-	memset(&c, 0, offsetof(struct fs_ctx, groups));
+	fs_zero(&c, offsetof(struct fs_ctx, s));
 	c.s = session;
 	c.share = session->share;
 	c.t = thread;
 	c.req = req;
 	c.may_block = req->flags & FS_MAY_BLOCK;
-	c.node = c.node2 = NULL;
 	c.fd = c.fd2 = -1;
-	c.fh = NULL;
-	c.body = NULL;
 	__atomic_store_n(&req->opcode, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&req->unique, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&req->nodeid, 0, __ATOMIC_RELAXED);

@@ -21,6 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define HEADER_BYTES 128	/* of a request: what is looked at first */
+#define FETCH_MAX 640		/* of an indirect table */
+
 static inline void
 full_fence(void)
 {
@@ -71,8 +74,8 @@ translate(struct vh_queue *q, uint64_t gpa, uint64_t *len)
 
 /* Add one descriptor's bytes, in as few pieces as can be. */
 static int
-add_pieces(struct vh_queue *q, struct walk *w, uint64_t gpa, uint32_t len,
-	   bool write)
+add_anywhere(struct vh_queue *q, struct walk *w, uint64_t gpa, uint32_t len,
+	     bool write)
 {
 	unsigned *n = write ? &w->c->nout : &w->c->nin;
 	uint64_t left = len, part;
@@ -105,6 +108,36 @@ add_pieces(struct vh_queue *q, struct walk *w, uint64_t gpa, uint32_t len,
 	*(write ? &w->c->out_len : &w->c->in_len) += len;
 	if (w->c->in_len + w->c->out_len > UINT32_MAX)
 		return vh_ring_fail(q, "a chain is longer than 4 GiB");
+	return 0;
+}
+
+/*
+ * The same for what most descriptors are: a piece of the region that the last
+ * was of, behind others of its direction.  A page behind the page before is
+ * part of the same piece.
+ */
+static inline int
+add_pieces(struct vh_queue *q, struct walk *w, uint64_t gpa, uint32_t len,
+	   bool write)
+{
+	const struct vh_region *r = q->last;
+	unsigned *n = write ? &w->c->nout : &w->c->nin;
+	struct iovec *last = w->iov + w->n - 1;
+	char *p;
+
+	if (!*n || !len || !r || gpa - r->gpa >= r->size ||
+	    len > r->size - (gpa - r->gpa) || w->n == VH_IOV_MAX ||
+	    (!write && w->c->nout) ||
+	    w->c->in_len + w->c->out_len > UINT32_MAX - len)
+		return add_anywhere(q, w, gpa, len, write);
+	p = r->host + (gpa - r->gpa);
+	if ((char *)last->iov_base + last->iov_len == p) {
+		last->iov_len += len;
+	} else {
+		w->iov[w->n++] = (struct iovec){ p, len };
+		++*n;
+	}
+	*(write ? &w->c->out_len : &w->c->in_len) += len;
 	return 0;
 }
 
@@ -223,30 +256,82 @@ first_desc(const struct vh_queue *q, uint16_t at)
 	return head < q->size ? &q->desc[head] : NULL;
 }
 
+/* Where [gpa, gpa + len) begins, if it is of the region that the last address
+ * was of, else NULL. */
+static inline const void *
+near(const struct vh_queue *q, uint64_t gpa, uint64_t len)
+{
+	const struct vh_region *r = q->last;
+	uint64_t at = r ? gpa - r->gpa : 0;
+
+	return r && at < r->size && len <= r->size - at ? r->host + at : NULL;
+}
+
+static inline void
+fetch(const void *from, size_t len)
+{
+	for (size_t at = 0; from && at < len && at < FETCH_MAX; at += 64)
+		__builtin_prefetch((const char *)from + at);
+}
+
+/*
+ * The first lines of an answer, which the driver's processor has: not only to
+ * have them here, but to have them alone.  Compilers do not say so unless all
+ * processors that they build for know how to; to the others it means nothing.
+ */
+static inline void
+fetch_to_write(const struct iovec *v, unsigned n)
+{
+	for (unsigned i = 0; i < n && i < 2; i++) {
+		const char *at = v[i].iov_base;
+		const char *next = v[i].iov_len > 64 ? at + 64 : at;
+
+#ifdef __x86_64__
+		__asm__("prefetchw %0" : : "m"(*at));
+		__asm__("prefetchw %0" : : "m"(*next));
+#else
+		__builtin_prefetch(at, 1);
+		__builtin_prefetch(next, 1);
+#endif
+	}
+}
+
+/* What a chain begins with, from its descriptor or its indirect table on. */
+static inline void
+fetch_header(const struct vh_queue *q, const struct vring_desc *d)
+{
+	fetch(near(q, READ_ONCE(d->addr), HEADER_BYTES), HEADER_BYTES);
+}
+
 /*
  * What the driver wrote is in its processor's cache.  Have it on the way to
- * ours while the chain that was just taken is served: what the next chain
- * begins with, whose descriptor was asked for one chain ago, and the
- * descriptor of the one behind.  A wrong address is of no consequence here.
+ * ours while the chain that was just taken is served: the descriptor of the
+ * third chain from here, the indirect table of the second, the request of the
+ * first.  Each has come when the next step needs it.  A wrong address is of no
+ * consequence here.
  */
 static inline void
 fetch_ahead(const struct vh_queue *q)
 {
 	uint16_t left = q->seen_avail - q->next_avail;
-	const struct vh_region *r = q->last;
 	const struct vring_desc *d;
-	uint64_t at;
 
-	if (left > 1)
-		__builtin_prefetch(first_desc(q, q->next_avail + 1));
+	if (left > 2)
+		__builtin_prefetch(first_desc(q, q->next_avail + 2));
+	d = left > 1 ? first_desc(q, q->next_avail + 1) : NULL;
+	if (d && (READ_ONCE(d->flags) & VRING_DESC_F_INDIRECT)) {
+		uint32_t len = READ_ONCE(d->len);
+
+		fetch(near(q, READ_ONCE(d->addr), len), len);
+	} else if (d) {
+		fetch_header(q, d);
+	}
 	d = left ? first_desc(q, q->next_avail) : NULL;
-	if (!d || !r)
-		return;
-	at = READ_ONCE(d->addr) - r->gpa;
-	if (at >= r->size)
-		return;
-	__builtin_prefetch(r->host + at);
-	__builtin_prefetch(r->host + at + 64);
+	if (d && (READ_ONCE(d->flags) & VRING_DESC_F_INDIRECT)) {
+		d = near(q, READ_ONCE(d->addr), sizeof *d);
+		if (d && !((uintptr_t)d % _Alignof(struct vring_desc)))
+			fetch_header(q, d);
+	}
 }
 
 int
@@ -280,7 +365,7 @@ vh_queue_pop(struct vh_queue *q, struct vh_chain *c, struct iovec *iov)
 	q->next_avail++;
 	count(&q->nchains, 1);
 	if (c->nout)
-		__builtin_prefetch(iov[c->nin].iov_base, 1);
+		fetch_to_write(&iov[c->nin], c->nout);
 	fetch_ahead(q);
 	return 1;
 }

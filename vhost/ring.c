@@ -49,8 +49,10 @@ count(_Atomic uint64_t *n, uint64_t add)
 /* A walk along one chain. */
 struct walk {
 	struct iovec *iov;
-	unsigned n;
-	struct vh_chain *c;
+	unsigned n, nin;	/* pieces; those to read, once one is written */
+	uint64_t len, in_len;	/* bytes of this direction; those to read */
+	char *end;		/* of the last piece, which may go on there */
+	bool writes;
 };
 
 /* The pointer to gpa, and how much of *len can be had there in one piece. */
@@ -72,73 +74,83 @@ translate(struct vh_queue *q, uint64_t gpa, uint64_t *len)
 	return r->host + (gpa - r->gpa);
 }
 
-/* Add one descriptor's bytes, in as few pieces as can be. */
-static int
-add_anywhere(struct vh_queue *q, struct walk *w, uint64_t gpa, uint32_t len,
-	     bool write)
+/* Where [gpa, gpa + len) begins, if it is of the region that the last address
+ * was of, else NULL. */
+static inline char *
+near(const struct vh_queue *q, uint64_t gpa, uint64_t len)
 {
-	unsigned *n = write ? &w->c->nout : &w->c->nin;
-	uint64_t left = len, part;
+	const struct vh_region *r = q->last;
+	uint64_t at = r ? gpa - r->gpa : 0;
 
-	if (!write && w->c->nout)
+	return r && at < r->size && len <= r->size - at ? r->host + at : NULL;
+}
+
+static inline int
+turn_round(struct vh_queue *q, struct walk *w, bool write)
+{
+	if (!write)
 		return vh_ring_fail(q, "a descriptor to read follows one to "
 				    "write");
-	while (left) {
-		struct iovec *last;
-		char *p;
-
-		part = left;
-		p = translate(q, gpa, &part);
-		if (!p)
-			return vh_ring_fail(q, "a descriptor points outside "
-					    "guest memory, to 0x%" PRIx64, gpa);
-		last = w->iov + w->n - (*n ? 1 : 0);
-		if (*n && (char *)last->iov_base + last->iov_len == p) {
-			last->iov_len += part;
-		} else {
-			if (w->n == VH_IOV_MAX)
-				return vh_ring_fail(q, "a chain has more than "
-						    "%d pieces", VH_IOV_MAX);
-			w->iov[w->n++] = (struct iovec){ p, part };
-			++*n;
-		}
-		left -= part;
-		gpa += part;	/* a region ends below 2^64 */
-	}
-	*(write ? &w->c->out_len : &w->c->in_len) += len;
-	if (w->c->in_len + w->c->out_len > UINT32_MAX)
-		return vh_ring_fail(q, "a chain is longer than 4 GiB");
+	w->writes = true;
+	w->nin = w->n;
+	w->in_len = w->len;
+	w->len = 0;
+	w->end = NULL;
 	return 0;
 }
 
-/*
- * The same for what most descriptors are: a piece of the region that the last
- * was of, behind others of its direction.  A page behind the page before is
- * part of the same piece.
- */
 static inline int
-add_pieces(struct vh_queue *q, struct walk *w, uint64_t gpa, uint32_t len,
-	   bool write)
+add_piece(struct vh_queue *q, struct walk *w, char *p, uint64_t len)
 {
-	const struct vh_region *r = q->last;
-	unsigned *n = write ? &w->c->nout : &w->c->nin;
-	struct iovec *last = w->iov + w->n - 1;
-	char *p;
-
-	if (!*n || !len || !r || gpa - r->gpa >= r->size ||
-	    len > r->size - (gpa - r->gpa) || w->n == VH_IOV_MAX ||
-	    (!write && w->c->nout) ||
-	    w->c->in_len + w->c->out_len > UINT32_MAX - len)
-		return add_anywhere(q, w, gpa, len, write);
-	p = r->host + (gpa - r->gpa);
-	if ((char *)last->iov_base + last->iov_len == p) {
-		last->iov_len += len;
+	if (p == w->end) {
+		w->iov[w->n - 1].iov_len += len;
 	} else {
+		if (w->n == VH_IOV_MAX)
+			return vh_ring_fail(q, "a chain has more than %d "
+					    "pieces", VH_IOV_MAX);
 		w->iov[w->n++] = (struct iovec){ p, len };
-		++*n;
 	}
-	*(write ? &w->c->out_len : &w->c->in_len) += len;
+	w->end = p + len;
+	w->len += len;
 	return 0;
+}
+
+/* Bytes that are not all of the region that the last ones were of. */
+static int
+add_elsewhere(struct vh_queue *q, struct walk *w, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		uint64_t part = len;
+		char *p = translate(q, gpa, &part);
+
+		if (!p)
+			return vh_ring_fail(q, "a descriptor points outside "
+					    "guest memory, to 0x%" PRIx64, gpa);
+		if (add_piece(q, w, p, part))
+			return -EPROTO;
+		len -= part;
+		gpa += part;	/* a region ends below 2^64 */
+	}
+	return 0;
+}
+
+/* Add one descriptor's bytes, in as few pieces as can be. */
+static inline __attribute__((always_inline)) int
+add_desc(struct vh_queue *q, struct walk *w, const struct vring_desc *d)
+{
+	bool write = d->flags & VRING_DESC_F_WRITE;
+	char *p = near(q, d->addr, d->len);
+	struct walk away;
+	int err;
+
+	if (write != w->writes && turn_round(q, w, write))
+		return -EPROTO;
+	if (p && d->len)
+		return add_piece(q, w, p, d->len);
+	away = *w;		/* so that w itself can be in registers */
+	err = add_elsewhere(q, &away, d->addr, d->len);
+	*w = away;
+	return err;
 }
 
 static inline struct vring_desc
@@ -186,8 +198,7 @@ walk_table(struct vh_queue *q, struct walk *w, unsigned n)
 		if (d->flags & VRING_DESC_F_INDIRECT)
 			return vh_ring_fail(q, "an indirect table within an "
 					    "indirect table");
-		if (add_pieces(q, w, d->addr, d->len,
-			       d->flags & VRING_DESC_F_WRITE))
+		if (add_desc(q, w, d))
 			return -EPROTO;
 		if (!(d->flags & VRING_DESC_F_NEXT))
 			return 0;
@@ -221,8 +232,7 @@ walk_chain(struct vh_queue *q, struct walk *w, unsigned i)
 
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return walk_indirect(q, w, &d);
-		if (add_pieces(q, w, d.addr, d.len,
-			       d.flags & VRING_DESC_F_WRITE))
+		if (add_desc(q, w, &d))
 			return -EPROTO;
 		if (!(d.flags & VRING_DESC_F_NEXT))
 			return 0;
@@ -254,17 +264,6 @@ first_desc(const struct vh_queue *q, uint16_t at)
 	uint16_t head = READ_ONCE(q->avail->ring[at & q->mask]);
 
 	return head < q->size ? &q->desc[head] : NULL;
-}
-
-/* Where [gpa, gpa + len) begins, if it is of the region that the last address
- * was of, else NULL. */
-static inline const void *
-near(const struct vh_queue *q, uint64_t gpa, uint64_t len)
-{
-	const struct vh_region *r = q->last;
-	uint64_t at = r ? gpa - r->gpa : 0;
-
-	return r && at < r->size && len <= r->size - at ? r->host + at : NULL;
 }
 
 static inline void
@@ -328,7 +327,7 @@ fetch_ahead(const struct vh_queue *q)
 	}
 	d = left ? first_desc(q, q->next_avail) : NULL;
 	if (d && (READ_ONCE(d->flags) & VRING_DESC_F_INDIRECT)) {
-		d = near(q, READ_ONCE(d->addr), sizeof *d);
+		d = (const void *)near(q, READ_ONCE(d->addr), sizeof *d);
 		if (d && !((uintptr_t)d % _Alignof(struct vring_desc)))
 			fetch_header(q, d);
 	}
@@ -337,7 +336,7 @@ fetch_ahead(const struct vh_queue *q)
 int
 vh_queue_pop(struct vh_queue *q, struct vh_chain *c, struct iovec *iov)
 {
-	struct walk w = { .iov = iov, .c = c };
+	struct walk w = { .iov = iov };
 	uint16_t head;
 	int r;
 
@@ -353,14 +352,20 @@ vh_queue_pop(struct vh_queue *q, struct vh_chain *c, struct iovec *iov)
 	if (__atomic_load_n(&q->busy[head], __ATOMIC_RELAXED))
 		return vh_ring_fail(q, "chain %u is offered again before it "
 				    "was answered", head);
+	if (walk_chain(q, &w, head))
+		return -EPROTO;
+	if (w.in_len + w.len > UINT32_MAX)
+		return vh_ring_fail(q, "a chain is longer than 4 GiB");
+	if (!w.writes)
+		turn_round(q, &w, true);
 	c->head = head;
-	c->nin = c->nout = 0;
-	c->in_len = c->out_len = 0;
+	c->nin = w.nin;
+	c->nout = w.n - w.nin;
+	c->in_len = w.in_len;
+	c->out_len = w.len;
 	c->iov = iov;
 	c->epoch = q->epoch;
 	c->mem = NULL;
-	if (walk_chain(q, &w, head))
-		return -EPROTO;
 	__atomic_store_n(&q->busy[head], 1, __ATOMIC_RELAXED);
 	q->next_avail++;
 	count(&q->nchains, 1);

@@ -19,16 +19,8 @@ vm_modules="$vm_modules nfsd nfs nfsv4"
 vm_needs || skip_all "$vm_why"
 vm_kernel || skip_all "$vm_why"
 
-cat >"$tmp/test.sh" <<'GUEST'
-say() { echo "VM: $*"; }
-# good WORDS COMMAND...
-good() {
-	words=$1
-	shift
-	if "$@" >/tmp/out 2>&1; then say "good: $words"
-	else say "bad: $words"; head -n 5 /tmp/out; fi
-}
-
+vm_words >"$tmp/test.sh"
+cat >>"$tmp/test.sh" <<'GUEST'
 prepare() {
 	for module in nfsd nfs nfsv4; do
 		modprobe $module || return 1

@@ -15,8 +15,8 @@ requires socat
 vm_needs || skip_all "$vm_why"
 vm_kernel || skip_all "$vm_why"
 
-cat >"$tmp/test.sh" <<'GUEST'
-say() { echo "VM: $*"; }
+vm_words >"$tmp/test.sh"
+cat >>"$tmp/test.sh" <<'GUEST'
 mkdir /slow /fast
 mount -t virtiofs slow /slow || say "bad: mount slow"
 mount -t virtiofs fast /fast || say "bad: mount fast"

@@ -27,15 +27,8 @@ fill() {
 	(cd "$1" && find . -type f ! -name SUMS -exec sha256sum {} + >SUMS)
 }
 
-cat >"$tmp/test.sh" <<'GUEST'
-say() { echo "VM: $*"; }
-# good WORDS COMMAND...
-good() {
-	words=$1
-	shift
-	if "$@" >/tmp/out 2>&1; then say "good: $words"
-	else say "bad: $words"; head -n 5 /tmp/out; fi
-}
+vm_words >"$tmp/test.sh"
+cat >>"$tmp/test.sh" <<'GUEST'
 sums() (cd "$1" && sha256sum -c "$2")
 count() [ "$(ls "$1" | wc -l)" -eq "$2" ]
 

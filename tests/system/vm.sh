@@ -7,6 +7,7 @@
 #
 #	vm_needs
 #	vm_kernel
+#	vm_words
 #	vm_initrd INITRD SCRIPT [FILE:NAME]...
 #	vm_start CONSOLE INITRD TAG=SOCKET... [-- QEMU-ARGUMENT...]
 #	vm_wait "words on the console" SECONDS
@@ -167,6 +168,20 @@ vm_fill_initrd() {
 		mkdir -p "$(dirname "$vm_dest")" &&
 			cp -L "${vm_file%:*}" "$vm_dest" || return 1
 	done
+}
+
+# The words that tests speak with in a guest, to begin SCRIPT with.
+vm_words() {
+	cat <<-'WORDS'
+	say() { echo "VM: $*"; }
+	# good WORDS COMMAND...
+	good() {
+		words=$1
+		shift
+		if "$@" >/tmp/out 2>&1; then say "good: $words"
+		else say "bad: $words"; head -n 5 /tmp/out; fi
+	}
+	WORDS
 }
 
 # A program of the host and the libraries it needs, as FILE:NAME words.

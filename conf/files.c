@@ -65,14 +65,15 @@ read_all(int fd, char **text, size_t *size)
 
 	while (got > 0) {
 		if (n == room) {
-			char *more = realloc(buf, room + 65536);
+			size_t most = room ? 2 * room : 65536;
+			char *more = realloc(buf, most);
 
 			if (!more) {
 				free(buf);
 				return -ENOMEM;
 			}
 			buf = more;
-			room += 65536;
+			room = most;
 		}
 		do
 			got = read(fd, buf + n, room - n);

@@ -122,13 +122,7 @@ daemon_as_nobody(void)
 void
 daemon_kill(struct daemon *d)
 {
-	int status;
-
-	if (d->server.pid <= 0)
-		return;
-	kill(d->server.pid, SIGKILL);
-	waitpid(d->server.pid, &status, 0);
-	d->server.pid = 0;
+	server_kill(&d->server);
 }
 
 int

@@ -32,6 +32,8 @@ struct server {
 int server_start(struct server *s);
 /* Ask it to stop, wait, and insist after five seconds.  Its wait status. */
 int server_stop(struct server *s);
+/* End it at once.  Its wait status, SIGKILL when it does not end in time. */
+int server_kill(struct server *s);
 bool server_is_alive(struct server *s);
 /* Processor time it has used so far, all threads, in nanoseconds. */
 int64_t server_cpu_ns(const struct server *s);

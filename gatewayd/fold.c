@@ -3,9 +3,6 @@
  * What a share with casefold needs besides requests: the work that casefold/
  * has in the background, what it tells, and what an admin asks of it.
  *
- * One task at a time, on a pool thread, because all of it may wait for a disk;
- * the control thread says what is next.
- *
  * The names that are known outlive a reload: a share that takes the place of
  * another has the same struct fold, unless it folds otherwise or shows another
  * directory.
@@ -18,20 +15,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "gatewayd/gw.h"
+#include "gatewayd/chore.h"
 
 enum {
-	WORK = 1 << 0,
-	CHECK = 1 << 1,
-	REBUILD = 1 << 2,
-	CLOSE = 1 << 3,
+	CHECK = CHORE_MORE,
+	REBUILD = CHORE_MORE << 1,
 };
 
 /* Of the shares that hold it; the control thread's, but for what the task
  * has. */
 struct fold {
 	LIST_ENTRY(fold) link;	/* in tag->folds */
-	struct gw *gw;
 	unsigned refs;		/* shares */
 	struct share *last;	/* the one that closes it, or NULL */
 	struct cf_share *cf;
@@ -39,18 +33,12 @@ struct fold {
 	char *path;
 	unsigned mode;		/* enum conf_casefold */
 	bool disk;		/* with a cache.db */
-	struct gw_msg work;	/* any thread: there is something to do */
-	struct gw_msg done;	/* pool thread: the task has ended */
-	struct event *timer;	/* more work by then */
-	unsigned wanted;
-	bool running;
+	struct chore chore;	/* all that may wait for a disk */
 	time_t checked;
 	struct cf_check result;
 
-	/* While it runs, the task's. */
-	struct pool_task task;
-	unsigned doing;
-	int next_ms, err;
+	/* While the chore runs, its task's. */
+	int err;
 	struct cf_check check;
 };
 
@@ -66,65 +54,27 @@ do_check(struct fold *f)
 		close(fd);
 }
 
-static void
-run_task(struct pool_task *task)
+static int
+run(void *arg, unsigned doing)
 {
-	struct fold *f = (struct fold *)((char *)task -
-					 offsetof(struct fold, task));
+	struct fold *f = arg;
+	int next_ms = -1;
 
 	f->err = 0;
-	f->next_ms = -1;
-	if (f->doing & (CHECK | REBUILD))
+	if (doing & (CHECK | REBUILD))
 		cf_share_open(f->cf);
-	if (f->doing & REBUILD)
+	if (doing & REBUILD)
 		f->err = cf_share_rebuild(f->cf);
-	if (f->doing & CHECK)
+	if (doing & CHECK)
 		do_check(f);
-	if (f->doing & WORK)
-		f->next_ms = cf_share_work(f->cf);
-	if (f->doing & CLOSE)
+	if (doing & CHORE_WORK)
+		next_ms = cf_share_work(f->cf);
+	if (doing & CHORE_CLOSE)
 		cf_share_free(f->cf);
-	gw_post(f->gw, &f->done);
+	return next_ms;
 }
 
 /* ---- on the control thread ---- */
-
-static void
-run_next(struct fold *f)
-{
-	if (f->running || !f->wanted)
-		return;
-	f->running = true;
-	f->doing = f->wanted;
-	f->wanted = 0;
-	pool_run(f->gw->pool, &f->task);
-}
-
-static void
-want(struct fold *f, unsigned what)
-{
-	f->wanted |= what;
-	run_next(f);
-}
-
-static void
-on_work(struct gw *gw, struct gw_msg *msg)
-{
-	struct fold *f = (struct fold *)((char *)msg -
-					 offsetof(struct fold, work));
-
-	(void)gw;
-	if (!f->last)
-		want(f, WORK);
-}
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	want(arg, WORK);
-}
 
 static void
 print_check(const struct cf_check *k, char *buf, size_t size)
@@ -156,47 +106,29 @@ say_checked(struct fold *f)
 static void
 drop(struct fold *f)
 {
-	gw_unpost(f->gw, &f->work);
-	gw_unpost(f->gw, &f->done);
-	if (f->timer)
-		event_free(f->timer);
+	chore_fini(&f->chore);
 	LIST_REMOVE(f, link);
 	free(f->path);
 	free(f);
 }
 
-static void
-say_done(struct fold *f)
+static bool
+on_ended(struct gw *gw, void *arg, unsigned done)
 {
-	if ((f->doing & REBUILD) && f->err)
+	struct fold *f = arg;
+
+	if ((done & REBUILD) && f->err)
 		log_warn("%s: casefold rebuild: %s", f->tag, strerror(-f->err));
-	else if (f->doing & REBUILD)
+	else if (done & REBUILD)
 		log_info("%s: casefold rebuild: done", f->tag);
-	if (f->doing & CHECK)
+	if (done & CHECK)
 		say_checked(f);
-}
-
-static void
-on_done(struct gw *gw, struct gw_msg *msg)
-{
-	struct fold *f = (struct fold *)((char *)msg -
-					 offsetof(struct fold, done));
-	struct timeval tv = {
-		.tv_sec = f->next_ms / 1000,
-		.tv_usec = f->next_ms % 1000 * 1000,
-	};
-
-	f->running = false;
-	say_done(f);
-	if (f->doing & CLOSE) {
-		f->last->fold = NULL;
-		drop(f);
-		gw_check_stopped(gw);
-		return;
-	}
-	if (f->next_ms >= 0 && !f->last)
-		evtimer_add(f->timer, &tv);
-	run_next(f);
+	if (!(done & CHORE_CLOSE))
+		return true;
+	f->last->fold = NULL;
+	drop(f);
+	gw_check_stopped(gw);
+	return false;
 }
 
 /* ---- what casefold/ tells, from any thread ---- */
@@ -223,7 +155,7 @@ on_needed(void *arg)
 {
 	struct fold *f = arg;
 
-	gw_post(f->gw, &f->work);
+	gw_post(f->chore.gw, &f->chore.work);
 }
 
 /* ---- a share's life ---- */
@@ -239,15 +171,15 @@ new_cf(struct fold *f, struct share *share)
 
 	cf_settings_init(&set, c->casefold == CONF_CASEFOLD_ASCII ? CF_ASCII :
 								     CF_NT);
-	set.guards = f->gw->guards;
+	set.guards = share->gw->guards;
 	set.tag = c->tag;
 	set.ram_max = c->casefold_memory;
 	set.db_max = c->casefold_disk;
 	if (c->casefold_disk) {
-		dir = tag_dir(f->gw->cache_dir, c->tag);
+		dir = tag_dir(share->gw->cache_dir, c->tag);
 		if (!dir)
 			return -ENOMEM;
-		tag_make_dirs("cache_dir", f->gw->cache_dir);
+		tag_make_dirs("cache_dir", share->gw->cache_dir);
 		set.cache_dir = dir;
 	}
 	err = cf_share_new(&set, &calls, &f->cf);
@@ -279,16 +211,15 @@ make_fold(struct share *share, struct fold **out)
 	if (!f)
 		return -ENOMEM;
 	LIST_INSERT_HEAD(&share->tag->folds, f, link);
-	f->gw = share->gw;
-	f->work.run = on_work;
-	f->done.run = on_done;
-	f->task.run = run_task;
+	f->chore = (struct chore){ .gw = share->gw, .arg = f, .run = run,
+				   .ended = on_ended };
 	f->mode = share->conf->casefold;
 	f->disk = share->conf->casefold_disk > 0;
 	f->path = strdup(share->conf->path);
 	snprintf(f->tag, sizeof(f->tag), "%s", share->conf->tag);
-	f->timer = evtimer_new(f->gw->base, on_timer, f);
-	err = f->timer && f->path ? new_cf(f, share) : -ENOMEM;
+	err = f->path ? chore_init(&f->chore) : -ENOMEM;
+	if (!err)
+		err = new_cf(f, share);
 	if (err)
 		drop(f);
 	else
@@ -368,8 +299,9 @@ fold_close(struct share *share)
 	if (!f->last) {
 		add_counters(f, &share->tag->fold_past);
 		f->last = share;
-		evtimer_del(f->timer);
-		want(f, CLOSE);
+		f->chore.closing = true;
+		evtimer_del(f->chore.timer);
+		chore_want(&f->chore, CHORE_CLOSE);
 	}
 	return false;
 }
@@ -400,7 +332,7 @@ show_check(struct fold *f, struct evbuffer *out)
 	char when[32], text[256];
 	struct tm tm;
 
-	if ((f->wanted | (f->running ? f->doing : 0)) & CHECK)
+	if ((f->chore.wanted | f->chore.doing) & CHECK)
 		evbuffer_add_printf(out, "check running\n");
 	if (!f->checked)
 		return;
@@ -451,7 +383,7 @@ fold_word(struct share *share, const char *word, char *why, size_t size)
 	}
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (!strcmp(word, words[i].name)) {
-			want(f, words[i].what);
+			chore_want(&f->chore, words[i].what);
 			return 0;
 		}
 	}

@@ -16,7 +16,7 @@ gw_sources = gatewayd/gw.h gatewayd/gw.c gatewayd/share.c gatewayd/reload.c \
 	gatewayd/throttle.h gatewayd/throttle.c gatewayd/trace.c \
 	gatewayd/peer.c gatewayd/inflight.c gatewayd/hung.c gatewayd/stats.c \
 	gatewayd/log.h gatewayd/log.c gatewayd/privs.c gatewayd/notify.c \
-	gatewayd/sweep.c
+	gatewayd/sweep.c gatewayd/chore.h gatewayd/chore.c
 
 sbin_PROGRAMS += gatewayd/gatewayd
 gatewayd_gatewayd_SOURCES = gatewayd/main.c $(gw_sources)

@@ -4,145 +4,78 @@
  * the first share of a mount tag that records, closed with the last, and its
  * work in the background.
  *
- * One task at a time, on a pool thread, because all of it may wait for a disk;
- * the control thread says what is next.  Only opening is done at once, for a
- * share whose store is damaged must not be served as if there were none: it
- * is served, but nothing can be changed in it.
+ * All of it may wait for a disk, so it is a chore.  Only opening is done at
+ * once, for a share whose store is damaged must not be served as if there were
+ * none: it is served, but nothing can be changed in it.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "gatewayd/gw.h"
+#include "gatewayd/chore.h"
 
-enum {
-	WORK = 1 << 0,
-	CLOSE = 1 << 1,
-};
-
-/* Of a struct tag; the control thread's, but for what the task has. */
+/* Of a struct tag; the control thread's, but for what says otherwise. */
 struct owners {
-	struct gw *gw;
+	struct chore chore;	/* while it runs, its task uses `state` */
 	struct cf_state *state;	/* NULL: `why` it cannot be used */
 	char name[CONF_TAG_MAX + 1];
 	unsigned users;		/* shares */
 	unsigned jobs;		/* owners_use() */
 	bool alone;		/* one of them is */
 	atomic_bool hurry;	/* no share is left: they shall end */
-	struct gw_msg work;	/* any thread: there is something to do */
-	struct gw_msg done;	/* pool thread: the task has ended */
-	struct event *timer;	/* more work by then */
-	unsigned wanted;
-	bool running;
-	bool closing;
 	char why[CF_STATE_WHY];
-
-	/* While it runs, the task's. */
-	struct pool_task task;
-	unsigned doing;
-	int next_ms;
 
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool closed;		/* under lock: CLOSE is done */
+	bool closed;		/* under lock: CHORE_CLOSE is done */
 };
 
 /* ---- on the pool thread ---- */
 
-static void
-run_task(struct pool_task *task)
+static int
+run(void *arg, unsigned doing)
 {
-	struct owners *o = (struct owners *)((char *)task -
-					     offsetof(struct owners, task));
+	struct owners *o = arg;
+	int next_ms = -1;
 
-	o->next_ms = -1;
-	if (o->doing & WORK)
-		o->next_ms = cf_state_work(o->state);
-	if (o->doing & CLOSE) {
+	if (doing & CHORE_WORK)
+		next_ms = cf_state_work(o->state);
+	if (doing & CHORE_CLOSE) {
 		cf_state_put(o->state);
 		pthread_mutex_lock(&o->lock);
 		o->closed = true;
 		pthread_cond_signal(&o->cond);
 		pthread_mutex_unlock(&o->lock);
 	}
-	gw_post(o->gw, &o->done);
+	return next_ms;
 }
 
 /* ---- on the control thread ---- */
-
-static void
-run_next(struct owners *o)
-{
-	if (o->running || !o->wanted)
-		return;
-	o->running = true;
-	o->doing = o->wanted;
-	o->wanted = 0;
-	pool_run(o->gw->pool, &o->task);
-}
-
-static void
-want(struct owners *o, unsigned what)
-{
-	o->wanted |= what;
-	run_next(o);
-}
-
-static void
-on_work(struct gw *gw, struct gw_msg *msg)
-{
-	struct owners *o = (struct owners *)((char *)msg -
-					     offsetof(struct owners, work));
-
-	(void)gw;
-	if (!o->closing)
-		want(o, WORK);
-}
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	want(arg, WORK);
-}
 
 static void
 drop(struct owners *o, struct tag *tag)
 {
 	if (tag && tag->owners == o)
 		tag->owners = NULL;
-	gw_unpost(o->gw, &o->work);
-	gw_unpost(o->gw, &o->done);
-	if (o->timer)
-		event_free(o->timer);
+	chore_fini(&o->chore);
 	pthread_cond_destroy(&o->cond);
 	pthread_mutex_destroy(&o->lock);
 	free(o);
 }
 
-static void
-on_done(struct gw *gw, struct gw_msg *msg)
+static bool
+on_ended(struct gw *gw, void *arg, unsigned done)
 {
-	struct owners *o = (struct owners *)((char *)msg -
-					     offsetof(struct owners, done));
-	struct timeval tv = {
-		.tv_sec = o->next_ms / 1000,
-		.tv_usec = o->next_ms % 1000 * 1000,
-	};
+	struct owners *o = arg;
+	struct share *share;
 
-	struct share *share = share_of_tag(gw, NULL, o->name);
-
-	o->running = false;
-	if ((o->doing & CLOSE) && o->closing) {
-		drop(o, share ? share->tag : NULL);
-		gw_check_stopped(gw);
-		return;
-	}
-	if (o->next_ms >= 0 && !o->closing)
-		evtimer_add(o->timer, &tv);
-	run_next(o);
+	if (!(done & CHORE_CLOSE) || !o->chore.closing)
+		return true;
+	share = share_of_tag(gw, NULL, o->name);
+	drop(o, share ? share->tag : NULL);
+	gw_check_stopped(gw);
+	return false;
 }
 
 /* ---- what the store tells, from any thread ---- */
@@ -160,7 +93,7 @@ on_needed(void *arg)
 {
 	struct owners *o = arg;
 
-	gw_post(o->gw, &o->work);
+	gw_post(o->chore.gw, &o->chore.work);
 }
 
 /* ---- a tag's life ---- */
@@ -170,7 +103,7 @@ open_state(struct owners *o, struct share *share)
 {
 	struct cf_state_calls calls = { on_trouble, on_needed, o };
 	struct cf_state_settings set;
-	char *dir = tag_dir(o->gw->state_dir, o->name);
+	char *dir = tag_dir(share->gw->state_dir, o->name);
 	int err = -ENOMEM;
 
 	cf_state_settings_init(&set);
@@ -179,7 +112,7 @@ open_state(struct owners *o, struct share *share)
 	snprintf(o->why, sizeof(o->why), "%s", strerror(ENOMEM));
 	o->state = NULL;
 	if (dir) {
-		tag_make_dirs("state_dir", o->gw->state_dir);
+		tag_make_dirs("state_dir", share->gw->state_dir);
 		err = cf_state_open(&set, &calls, &o->state, o->why);
 	}
 	if (err)
@@ -195,15 +128,12 @@ make(struct share *share)
 
 	if (!o)
 		return NULL;
-	o->gw = share->gw;
-	o->timer = evtimer_new(o->gw->base, on_timer, o);
-	if (!o->timer) {
+	o->chore = (struct chore){ .gw = share->gw, .arg = o, .run = run,
+				   .ended = on_ended };
+	if (chore_init(&o->chore)) {
 		free(o);
 		return NULL;
 	}
-	o->work.run = on_work;
-	o->done.run = on_done;
-	o->task.run = run_task;
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->cond, NULL);
 	snprintf(o->name, sizeof(o->name), "%s", share->tag->name);
@@ -224,7 +154,7 @@ reopen(struct owners *o, struct share *share)
 		o->closed = false;
 		pthread_mutex_unlock(&o->lock);
 	}
-	o->closing = false;
+	o->chore.closing = false;
 	open_state(o, share);
 }
 
@@ -255,7 +185,7 @@ owners_new(struct share *share)
 		return 0;
 	if (share->conf->state_store == CONF_STORE_XATTR)
 		return fs_share_record(share->fs, NULL);
-	if (o && (o->closing || !o->state))
+	if (o && (o->chore.closing || !o->state))
 		reopen(o, share);
 	if (!o)
 		o = make(share);
@@ -274,10 +204,10 @@ owners_new(struct share *share)
 static void
 close_if_unused(struct owners *o)
 {
-	if (o->users || o->jobs || o->closing)
+	if (o->users || o->jobs || o->chore.closing)
 		return;
-	o->closing = true;
-	want(o, CLOSE);
+	o->chore.closing = true;
+	chore_want(&o->chore, CHORE_CLOSE);
 }
 
 /* True: nothing has to be waited for. */
@@ -289,7 +219,7 @@ leave(struct share *share)
 	share->records = false;
 	if (--o->users)
 		return true;
-	evtimer_del(o->timer);
+	evtimer_del(o->chore.timer);
 	if (!o->state) {
 		drop(o, share->tag);
 		return true;
@@ -319,7 +249,7 @@ owners_discard(struct share *share)
 
 	if (!share->records)
 		return;
-	if (o->users > 1 || !o->state || o->running || o->jobs) {
+	if (o->users > 1 || !o->state || o->chore.doing || o->jobs) {
 		leave(share);
 		return;
 	}
@@ -336,7 +266,7 @@ owners_use(struct share *share, bool alone, struct owners **owners,
 {
 	struct owners *o = share->tag->owners;
 
-	if (!share->records || !o || o->closing) {
+	if (!share->records || !o || o->chore.closing) {
 		snprintf(why, size, "nothing is recorded of this share in "
 			 "state_dir (see owners and state_store)");
 		return -EOPNOTSUPP;
@@ -378,7 +308,7 @@ owners_stats(struct share *share, struct cf_state_stats *stats)
 	struct owners *o = share->tag->owners;
 
 	memset(stats, 0, sizeof(*stats));
-	if (o && o->state && !o->closing)
+	if (o && o->state && !o->chore.closing)
 		cf_state_stats(o->state, stats);
 }
 
@@ -388,7 +318,7 @@ owners_info(struct share *share, struct cf_state_info *info)
 	struct owners *o = share->tag->owners;
 
 	memset(info, 0, sizeof(*info));
-	if (o && o->state && !o->closing)
+	if (o && o->state && !o->chore.closing)
 		cf_state_info(o->state, info);
 }
 

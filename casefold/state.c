@@ -118,12 +118,12 @@ cf_state_fs(struct cf_state *s, int fd, struct cf_state_fs **fs)
 		return len;
 	if (fstatfs(fd, &st))
 		return -errno;
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->fs_lock);
 	*fs = find_fs_of(s, fd, id, (unsigned)len);
 	if (!*fs)
 		*fs = cf_state_add_fs(s, id, (unsigned)len,
 				      (int64_t)st.f_type);
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->fs_lock);
 	return *fs ? 0 : -ENOMEM;
 }
 
@@ -158,6 +158,7 @@ init(struct cf_state *s, const struct cf_state_settings *set,
 	if (calls)
 		s->calls = *calls;
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->fs_lock, NULL);
 	pthread_mutex_init(&s->read_lock, NULL);
 	pthread_mutex_init(&s->sync_lock, NULL);
 	cf_rows_init(&s->rows, set->memory);
@@ -182,6 +183,7 @@ destroy(struct cf_state *s)
 	}
 	cf_rows_fini(&s->rows);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->fs_lock);
 	pthread_mutex_destroy(&s->read_lock);
 	pthread_mutex_destroy(&s->sync_lock);
 	free(s->dir);
@@ -267,8 +269,6 @@ cf_state_info(struct cf_state *s, struct cf_state_info *info)
 		.writable = !s->readonly && !s->still && !s->broken,
 		.damaged = s->broken,
 	};
-	pthread_mutex_lock(&s->lock);
 	for (struct cf_state_fs *fs = s->fs; fs; fs = fs->next)
 		info->memory += cf_inos_memory(&fs->inos);
-	pthread_mutex_unlock(&s->lock);
 }

@@ -56,12 +56,13 @@ struct cf_state {
 	_Atomic size_t nrows;
 	_Atomic bool exists;	/* the connections can be used */
 	_Atomic bool broken;	/* damage was found while serving */
+	pthread_mutex_t fs_lock;	/* to add a file system */
+	_Atomic(struct cf_state_fs *) fs;	/* they stay */
+	uint32_t nfs;
 	struct cf_state_stats stats;	/* atomic adds */
 
 	pthread_mutex_t lock;	/* changes; of all down to the empty line */
 	int lock_fd;
-	struct cf_state_fs *fs;
-	uint32_t nfs;
 	sqlite3 *writer;
 	sqlite3_stmt *sql[S_SQLS];
 	bool writing;		/* the file says that it is in use */
@@ -110,7 +111,7 @@ int cf_state_connect(struct cf_state *s, sqlite3 **db);
 __attribute__((format(printf, 2, 3)))
 void cf_state_tell(struct cf_state *s, const char *fmt, ...);
 void cf_state_count(uint64_t *counter, uint64_t n);
-/* Under s->lock; NULL without memory. */
+/* Under s->fs_lock, or before others have s; NULL without memory. */
 struct cf_state_fs *cf_state_add_fs(struct cf_state *s,
 				    const unsigned char *id, unsigned len,
 				    int64_t type);

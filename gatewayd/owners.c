@@ -70,7 +70,9 @@ on_ended(struct gw *gw, void *arg, unsigned done)
 	struct owners *o = arg;
 	struct share *share;
 
-	if (!(done & CHORE_CLOSE) || !o->chore.closing)
+	/* A share came meanwhile; or it came, has gone, and is to be closed. */
+	if (!(done & CHORE_CLOSE) || !o->chore.closing ||
+	    (o->chore.wanted & CHORE_CLOSE))
 		return true;
 	share = share_of_tag(gw, NULL, o->name);
 	drop(o, share ? share->tag : NULL);
@@ -142,11 +144,17 @@ make(struct share *share)
 	return o;
 }
 
-/* A share of the tag comes just when the store is being closed: what has it
- * open must end first, which takes a moment. */
+/* A share of the tag comes just when the store is to be closed, and it stays
+ * open; or is being closed: what has it open must end first, which takes a
+ * moment. */
 static void
 reopen(struct owners *o, struct share *share)
 {
+	if (o->state && (o->chore.wanted & CHORE_CLOSE)) {
+		o->chore.wanted &= ~(unsigned)CHORE_CLOSE;
+		o->chore.closing = false;
+		return;
+	}
 	if (o->state) {
 		pthread_mutex_lock(&o->lock);
 		while (!o->closed)
@@ -191,7 +199,8 @@ owners_new(struct share *share)
 		o = make(share);
 	if (!o)
 		return -ENOMEM;
-	o->users++;
+	if (!o->users++ && o->state)	/* leave() has stopped its timer */
+		chore_want(&o->chore, CHORE_WORK);
 	atomic_store(&o->hurry, false);
 	share->records = true;
 	if (o->state)
@@ -220,6 +229,10 @@ leave(struct share *share)
 	if (--o->users)
 		return true;
 	evtimer_del(o->chore.timer);
+	if (!o->state && o->chore.doing) {	/* reopen() has failed */
+		o->chore.closing = true;
+		return false;
+	}
 	if (!o->state) {
 		drop(o, share->tag);
 		return true;

@@ -120,6 +120,23 @@ daemon_as_nobody(void)
 }
 
 void
+daemon_preload(const char *name)
+{
+	const char *build = getenv("top_builddir");
+	const char *asan = getenv("ASAN_OPTIONS");
+	char path[512], options[512];
+
+	snprintf(path, sizeof(path), "%s/tests/%s", build ? build : ".", name);
+	if (access(path, R_OK))
+		tap_skip_all("a library of tests/ was not built");
+	/* The runtime of a sanitizer wants to be first, and need not be. */
+	snprintf(options, sizeof(options), "%s%sverify_asan_link_order=0",
+		 asan ? asan : "", asan ? ":" : "");
+	setenv("ASAN_OPTIONS", options, 1);
+	setenv("LD_PRELOAD", path, 1);
+}
+
+void
 daemon_kill(struct daemon *d)
 {
 	server_kill(&d->server);

@@ -27,6 +27,9 @@ struct daemon {
 void daemon_start(struct daemon *d, const char *const *tags, const char *keys);
 /* Be a user who can give no file away, unless this is one; before the start. */
 void daemon_as_nobody(void);
+/* Daemons that start from now on have this library of tests/ before others,
+ * until LD_PRELOAD is unset.  Ends the test when it was not built. */
+void daemon_preload(const char *name);
 /* kill -9, and the same once more in the same place: 0 or -errno. */
 void daemon_kill(struct daemon *d);
 int daemon_again(struct daemon *d);

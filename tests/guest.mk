@@ -33,7 +33,7 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-windows tests/test-daemon-windows-life \
 	tests/test-daemon-isolation tests/test-throttle \
 	tests/test-daemon-casefold tests/test-daemon-state \
-	tests/test-daemon-reuse tests/test-daemon-loss \
+	tests/test-daemon-reuse tests/test-daemon-loss tests/test-daemon-store \
 	tests/test-daemon-export
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
@@ -91,6 +91,8 @@ tests_test_daemon_export_SOURCES = tests/test-daemon-export.c tests/tap.h
 tests_test_daemon_export_LDADD = $(whole_test_ldadd)
 tests_test_daemon_loss_SOURCES = tests/test-daemon-loss.c tests/tap.h
 tests_test_daemon_loss_LDADD = $(whole_test_ldadd)
+tests_test_daemon_store_SOURCES = tests/test-daemon-store.c tests/tap.h
+tests_test_daemon_store_LDADD = $(whole_test_ldadd)
 # Preloaded into the daemon; never with the runtime of a sanitizer in it.
 check_DATA = tests/lastsync.so
 CLEANFILES += tests/lastsync.so

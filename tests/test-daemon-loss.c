@@ -556,21 +556,9 @@ test_power(long rounds)
 static void
 preload(void)
 {
-	const char *build = getenv("top_builddir"), *asan;
-	char path[512], options[512];
-
-	snprintf(path, sizeof(path), "%s/tests/lastsync.so",
-		 build ? build : ".");
-	if (access(path, R_OK))
-		tap_skip_all("tests/lastsync.so was not built");
-	/* The runtime of a sanitizer wants to be first, and need not be. */
-	asan = getenv("ASAN_OPTIONS");
-	snprintf(options, sizeof(options), "%s%sverify_asan_link_order=0",
-		 asan ? asan : "", asan ? ":" : "");
-	setenv("ASAN_OPTIONS", options, 1);
+	daemon_preload("lastsync.so");
 	setenv("LASTSYNC_OF", state_dir, 1);
 	setenv("LASTSYNC_TO", kept_dir, 1);
-	setenv("LD_PRELOAD", path, 1);
 }
 
 int

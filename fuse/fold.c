@@ -148,6 +148,8 @@ walk_marker(struct fs_ctx *c, struct statx *stx, struct fs_node **node)
 		close(fd);
 		return err;
 	}
+	/* It is of no mount below the share: take it for the share's own. */
+	stx->stx_mnt_id = c->share->root_mount->id;
 	err = fs_node_add(c, c->share->root_mount, stx, &now, NULL, fd, node);
 	if (!err)
 		atomic_store(&(*node)->deleted, true);

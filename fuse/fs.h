@@ -8,8 +8,8 @@
  * serve its sessions and is atomic or has a lock.
  * Locks are taken in this order and never the other way round:
  *
- *	handle.stream -> share.mounts_lock -> shard.lock -> budget.lock
- *	-> share.lru_lock -> table.lock
+ *	handle.stream -> share.mounts_lock -> share.sessions_lock -> shard.lock
+ *	-> budget.lock -> share.lru_lock -> table.lock
  *
  * share.locks_lock is taken alone; fs_req.resume() is called under it.
  */
@@ -68,6 +68,9 @@ struct fs_share {
 	pthread_mutex_t mounts_lock;
 	_Atomic(struct fs_mount *) mounts;
 
+	pthread_mutex_t sessions_lock;	/* held for memory's time only */
+	struct fs_session *sessions;	/* all that there are */
+
 	pthread_mutex_t lru_lock;	/* the lists; to change nfds */
 	struct fs_list lru[2];		/* files, directories */
 	unsigned sweep;			/* number of the present one */
@@ -110,6 +113,7 @@ struct fs_shard {
 
 struct fs_session {
 	struct fs_share *share;
+	struct fs_session *next;	/* of the share; sessions_lock */
 	_Atomic bool ready;
 	_Atomic bool windows;
 	_Atomic unsigned minor;

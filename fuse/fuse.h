@@ -120,6 +120,15 @@ void fs_share_set(struct fs_share *share, const struct conf_share *set);
 bool fs_share_sweep(struct fs_share *share, bool begin, int *fds, size_t max,
 		    size_t *n);
 
+/*
+ * Let go of what the host has mounted below the directory and no guest has used
+ * since the last call but one, so that the host may unmount it: what to close
+ * are *n fds, as above.  True: call again soon.  Never blocks.  [any thread]
+ */
+bool fs_share_leave(struct fs_share *share, int *fds, size_t max, size_t *n);
+/* Was there ever anything mounted below?  [any thread] */
+bool fs_share_has_mounts(struct fs_share *share);
+
 int fs_session_new(struct fs_share *share, struct fs_session **session);
 /*
  * The guest has left: close every file, forget every node but those that the

@@ -100,3 +100,26 @@ fs_idle_clear(struct fs_session *s, struct fs_shard *sh)
 	}
 	free(idle);
 }
+
+bool
+fs_idle_leave(struct fs_session *s, struct fs_shard *sh,
+	      const struct fs_mount *m, int *fds, size_t max, size_t *count)
+{
+	if (pthread_mutex_trylock(&sh->lock))
+		return false;
+	for (unsigned i = 0; i < sh->nidle && *count < max; i++) {
+		struct fs_node *n = sh->idle[i];
+		int fd;
+
+		if (!n || n->mount != m || n->nlookup)
+			continue;
+		sh->idle[i] = NULL;
+		n->idle = false;
+		atomic_fetch_sub(&s->share->nidle, 1);
+		fd = fs_node_put_locked(sh, n);
+		if (fd >= 0)
+			fds[(*count)++] = fd;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return *count == max;
+}

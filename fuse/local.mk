@@ -24,7 +24,7 @@ fuse_tests = tests/test-fuse-cache \
 	tests/test-fuse-file \
 	tests/test-fuse-ids tests/test-fuse-init tests/test-fuse-lock \
 	tests/test-fuse-lookup tests/test-fuse-malformed \
-	tests/test-fuse-minor \
+	tests/test-fuse-minor tests/test-fuse-mounts \
 	tests/test-fuse-names tests/test-fuse-node tests/test-fuse-options \
 	tests/test-fuse-overflow tests/test-fuse-owners \
 	tests/test-fuse-readonly \
@@ -63,6 +63,8 @@ tests_test_fuse_malformed_SOURCES = tests/test-fuse-malformed.c
 tests_test_fuse_malformed_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_minor_SOURCES = tests/test-fuse-minor.c
 tests_test_fuse_minor_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_mounts_SOURCES = tests/test-fuse-mounts.c
+tests_test_fuse_mounts_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_names_SOURCES = tests/test-fuse-names.c
 tests_test_fuse_names_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_node_SOURCES = tests/test-fuse-node.c

@@ -21,36 +21,50 @@ fs_statx_dev(const struct statx *stx)
 	return makedev(stx->stx_dev_major, stx->stx_dev_minor);
 }
 
+/* With a reference.  What this request made is on a mount that its directory
+ * holds, and must not be deferred. */
 static int
-find_mount(struct fs_ctx *c, const struct statx *stx, int fd,
-	   struct fs_mount **m)
+get_mount(struct fs_ctx *c, const struct statx *stx, int fd, bool fresh,
+	  struct fs_mount **mount)
 {
+	struct fs_mount *m = fs_mount_get(c->share, stx);
 	int err;
 
-	*m = fs_mount_find(c->share, stx);
-	if (*m && c->share->set->inode_file_handles != CONF_HANDLES_MANDATORY)
-		return 0;
-	err = *m ? 0 : fs_cred_self(&c->t->cred, false);
-	return err ? err : fs_mount_get(c->share, stx, fd, m);
+	if (!m) {
+		if (!c->may_block && !fresh)
+			return FS_DEFER;
+		err = fs_cred_self(&c->t->cred, false);
+		if (!err)
+			err = fs_mount_open(c->share, stx, fd, &m);
+		if (err)
+			return err;
+	}
+	if (c->share->set->inode_file_handles == CONF_HANDLES_MANDATORY &&
+	    !(m->flags & FS_MOUNT_HANDLES)) {
+		fs_mount_put(c->share, m);
+		return -EOPNOTSUPP;
+	}
+	*mount = m;
+	return 0;
 }
 
 /* What an inode is. */
 struct seen {
 	struct timespec now;		/* the coarse clock, before */
-	struct fs_mount *mount;
+	struct fs_mount *mount;		/* with a reference */
 	struct file_handle *handle;	/* in buf, or NULL */
 	struct fs_handle_buf buf;
 };
 
 static int
-see(struct fs_ctx *c, int fd, struct statx *stx, struct seen *s)
+see(struct fs_ctx *c, int fd, struct statx *stx, bool fresh, struct seen *s)
 {
 	int err;
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &s->now);
 	err = fs_statx(c, fd, "", stx);
 	if (!err)
-		err = find_mount(c, stx, fd, &s->mount);
+		err = get_mount(c, stx, fd, fresh, &s->mount);
 	if (err)
 		return err;
 	s->handle = s->mount->flags & FS_MOUNT_HANDLES ?
@@ -60,13 +74,16 @@ see(struct fs_ctx *c, int fd, struct statx *stx, struct seen *s)
 
 /* The node of what `fd` (O_PATH, taken, also on error) is. */
 static int
-add_path_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
+add_path_fd(struct fs_ctx *c, int fd, struct statx *stx, bool fresh,
+	    struct fs_node **node)
 {
 	struct seen s;
-	int err = see(c, fd, stx, &s);
+	int err = see(c, fd, stx, fresh, &s);
 
-	if (!err && fs_is_closed(c, s.mount))
+	if (!err && fs_is_closed(c, s.mount)) {
+		fs_mount_put(c->share, s.mount);
 		err = -EACCES;
+	}
 	if (err) {
 		close(fd);
 		return err;
@@ -111,9 +128,11 @@ fs_walk(struct fs_ctx *c, struct fs_node *dir, int dirfd, const char *name,
 		*node = m ? fs_node_find(c->s, m, stx) : NULL;
 		if (*node)
 			return 0;
+		if (!c->may_block && !fs_mount_is_used(c->share, m))
+			return FS_DEFER;
 	}
 	fd = open_path(c, dirfd, name);
-	return fd < 0 ? fd : add_path_fd(c, fd, stx, node);
+	return fd < 0 ? fd : add_path_fd(c, fd, stx, fresh, node);
 }
 
 /* An O_PATH fd of a file open as `fd`. */
@@ -132,13 +151,15 @@ int
 fs_walk_fd(struct fs_ctx *c, int fd, struct statx *stx, struct fs_node **node)
 {
 	struct seen s;
-	int err = see(c, fd, stx, &s);
+	int err = see(c, fd, stx, true, &s);
 
 	if (err)
 		return err;
 	fd = s.handle ? -1 : path_of(c, fd);
-	if (fd < 0 && !s.handle)
+	if (fd < 0 && !s.handle) {
+		fs_mount_put(c->share, s.mount);
 		return fd;
+	}
 	return fs_node_add(c, s.mount, stx, &s.now, s.handle, fd, node);
 }
 
@@ -224,7 +245,7 @@ lookup_parent(struct fs_ctx *c, struct fuse_entry_out *e)
 
 	if (fd < 0)
 		return fd;
-	err = add_path_fd(c, fd, &stx, &n);
+	err = add_path_fd(c, fd, &stx, false, &n);
 	if (err)
 		return err;
 	err = fs_entry_fill(c, n, -1, &stx, e);

@@ -36,7 +36,9 @@ hash_of(uint64_t dev, uint64_t ino, const struct fs_mount *m)
 {
 	uint64_t h = ino * 0x9e3779b97f4a7c15ULL;
 
-	h ^= (dev + (m ? m->id : 0)) * 0xc2b2ae3d27d4eb4fULL;
+	if (m)
+		dev += atomic_load_explicit(&m->id, memory_order_relaxed);
+	h ^= dev * 0xc2b2ae3d27d4eb4fULL;
 	return h ^ (h >> 29);
 }
 
@@ -144,12 +146,16 @@ set_gone(struct fs_shard *sh, struct fs_node *n, bool gone)
 	atomic_store(&n->deleted, gone);
 }
 
+/* `m` may have become another mount since it was found; that of a node stays
+ * what it is. */
 static bool
 same_number(const struct fs_node *n, const struct fs_mount *m,
 	    const struct statx *stx)
 {
 	return n->ino == stx->stx_ino && n->dev == fs_statx_dev(stx) &&
-	       n->mount == m;
+	       n->mount == m &&
+	       atomic_load_explicit(&m->id, memory_order_relaxed) ==
+	       stx->stx_mnt_id;
 }
 
 static bool
@@ -198,6 +204,7 @@ look_up(struct fs_node *n)
 	if (n->nlookup++ == 0) {
 		fs_slot_ref(&n->slot);
 		count_nodes(n->session, 1);
+		fs_mount_count(n->session->share, n->mount, FS_MOUNT_KNOWN);
 	}
 	return true;
 }
@@ -306,15 +313,23 @@ node_new(struct fs_session *s, struct fs_mount *m, const struct statx *stx,
 }
 
 static void
-node_destroy(struct fs_node *n)
+node_free(struct fs_node *n)
 {
 	free(n->handle);
 	n->handle = NULL;
 	fs_table_free(&n->session->nodes, &n->slot);
 }
 
+static void
+node_destroy(struct fs_node *n)
+{
+	fs_mount_count(n->session->share, n->mount, -FS_MOUNT_NODE);
+	node_free(n);
+}
+
 /* Make the node and put it into the shard, whose lock is held.  Takes fd
- * unless it returns 0 for a node with a handle: then *fd is left. */
+ * unless it returns 0 for a node with a handle: then *fd is left.  What the
+ * caller holds of the mount is the node's from then on. */
 static int
 add_new(struct fs_session *s, struct fs_shard *sh, struct fs_node *n, int *fd)
 {
@@ -342,6 +357,7 @@ fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
 	uint64_t hash = hash_of(fs_statx_dev(stx), stx->stx_ino, m);
 	struct fs_shard *sh = shard_of(s, hash);
 	struct fs_node *n = NULL;
+	bool made = false;
 	int err = 0;
 
 	pthread_mutex_lock(&sh->lock);
@@ -358,9 +374,12 @@ fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
 		n = node_new(s, m, stx, now, h);
 		err = n ? add_new(s, sh, n, &fd) : -ENOMEM;
 		if (err && n)
-			node_destroy(n);
+			node_free(n);
+		made = !err;
 	}
 	pthread_mutex_unlock(&sh->lock);
+	if (!made)
+		fs_mount_put(s->share, m);
 	if (err == -ENFILE)
 		fs_count(&c->req->counters->nodes_limit, 1);
 	if (fd >= 0 && !err && n->handle)
@@ -413,6 +432,19 @@ fs_node_put(struct fs_node *n)
 	node_destroy(n);
 }
 
+int
+fs_node_put_locked(struct fs_shard *sh, struct fs_node *n)
+{
+	int fd;
+
+	if (!fs_slot_put(&n->slot))
+		return -1;
+	unhash(sh, n);
+	fd = fs_nodefd_take(n);
+	node_destroy(n);
+	return fd;
+}
+
 void
 fs_node_count(struct fs_node *n)
 {
@@ -433,6 +465,7 @@ fs_node_forget(struct fs_node *n, uint64_t nlookup)
 	if (n->nlookup > 0 && nlookup >= n->nlookup) {
 		n->nlookup = 0;
 		count_nodes(n->session, -1);
+		fs_mount_count(n->session->share, n->mount, -FS_MOUNT_KNOWN);
 		last = fs_idle_add(sh, n);
 	} else if (n->nlookup > 0) {
 		n->nlookup -= nlookup;

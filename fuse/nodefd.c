@@ -350,6 +350,19 @@ fs_nodefd_drop(struct fs_node *n)
 	bury(n, (w & ~HELD) | DOOMED);
 }
 
+int
+fs_nodefd_take(struct fs_node *n)
+{
+	struct fs_share *share = n->session->share;
+	int fd = -1;
+
+	pthread_mutex_lock(&share->lru_lock);
+	if (n->listed)
+		fd = take(n);
+	pthread_mutex_unlock(&share->lru_lock);
+	return fd;
+}
+
 #define CREATING_TRIES 20
 
 /*

@@ -18,6 +18,7 @@ struct cf_state_fs;
 struct fs_ctx;
 struct fs_node;
 struct fs_session;
+struct fs_shard;
 struct fs_share;
 
 /* ------------------------------------------------------------------ */
@@ -71,21 +72,43 @@ enum {
 	FS_MOUNT_HANDLES = 1 << 3,	/* nodes are reopened by file handle */
 };
 
+/* Its memory lives as long as the share.  All but `used` and `active` changes
+ * only under mounts_lock while `used` is 0. */
 struct fs_mount {
-	uint64_t id;		/* stx_mnt_id */
-	uint64_t dev;
-	unsigned flags;
-	int fd;			/* for open_by_handle_at and syncfs, or -1 */
-	struct cf_state_fs *state;	/* owners.c; NULL: records nothing */
+	_Atomic uint64_t id;	/* stx_mnt_id */
+	_Atomic uint64_t dev;
+	_Atomic unsigned flags;
+	int fd;			/* for open_by_handle_at and syncfs, or -1; */
+				/* for who has a reference or a node of it */
+	_Atomic(struct cf_state_fs *) state;	/* owners.c; NULL: none */
 	_Atomic bool no_nowait;	/* RWF_NOWAIT does not work here */
+	_Atomic bool active;	/* since fs_share_leave() last looked */
+	_Atomic uint64_t used;	/* nodes and references << 32 | of them, known
+				 * to guests; the root's is not counted */
 	struct fs_mount *next;
 };
 
-/* Known mount of `stx`, or NULL.  Lives as long as the share. */
+#define FS_MOUNT_NODE (1ULL << 32)
+#define FS_MOUNT_KNOWN 1ULL
+
+/* Known mount of `stx`, or NULL.  Unless something is held of it, it may become
+ * another at any time. */
 struct fs_mount *fs_mount_find(struct fs_share *share, const struct statx *stx);
-/* The same, looking at a new one through `fd` (O_PATH); may block. */
-int fs_mount_get(struct fs_share *share, const struct statx *stx, int fd,
-		 struct fs_mount **mount);
+/* The same with a reference, which counts as a known node; NULL: none such is
+ * in use. */
+struct fs_mount *fs_mount_get(struct fs_share *share, const struct statx *stx);
+/* The same, looking at one that is not in use through `fd` (O_PATH); may
+ * block. */
+int fs_mount_open(struct fs_share *share, const struct statx *stx, int fd,
+		  struct fs_mount **mount);
+bool fs_mount_is_used(const struct fs_share *share, const struct fs_mount *m);
+/* Add to m->used. */
+void fs_mount_count(struct fs_share *share, struct fs_mount *m, uint64_t by);
+static inline void
+fs_mount_put(struct fs_share *share, struct fs_mount *m)
+{
+	fs_mount_count(share, m, -(FS_MOUNT_NODE + FS_MOUNT_KNOWN));
+}
 void fs_mounts_free(struct fs_share *share);
 
 #define FS_HANDLE_MAX 128	/* MAX_HANDLE_SZ */
@@ -130,6 +153,8 @@ struct fs_node {
 
 struct fs_node *fs_node_get(struct fs_session *s, uint64_t id);
 void fs_node_put(struct fs_node *n);
+/* The same under shard.lock.  The fd that is left to close, or -1. */
+int fs_node_put_locked(struct fs_shard *sh, struct fs_node *n);
 static inline uint64_t
 fs_node_id(const struct fs_node *n)
 {
@@ -146,7 +171,8 @@ struct fs_node *fs_node_find(struct fs_session *s, const struct fs_mount *m,
 /*
  * The node of the inode open as `fd` (O_PATH, taken, also on error; -1 when
  * the caller has none to give, then `h` names it), found or made, counted as
- * above.  `now` is the coarse clock as read before `stx` was.
+ * above.  Takes the reference of `m`, too.  `now` is the coarse clock as read
+ * before `stx` was.
  */
 int fs_node_add(struct fs_ctx *c, struct fs_mount *m, const struct statx *stx,
 		const struct timespec *now, const struct file_handle *h,
@@ -166,14 +192,18 @@ void fs_nodes_close(struct fs_session *s);
 /* ------------------------------------------------------------------ */
 /* idle.c: nodes that the guest has forgotten. */
 
-struct fs_shard;
-
 /* Remember `n` with the guest's reference.  Returns the node that must go for
  * it, or n itself: what holds an fd or has no name is not worth it.  Under
  * shard.lock. */
 struct fs_node *fs_idle_add(struct fs_shard *sh, struct fs_node *n);
 /* Remember none; takes shard.lock. */
 void fs_idle_clear(struct fs_session *s, struct fs_shard *sh);
+/* Remember none of that mount; fds to close are added to the *count ones in
+ * `fds`, which has room for `max`.  True: it was not enough.  Does nothing when
+ * shard.lock is taken: its owner may wait for a disk. */
+bool fs_idle_leave(struct fs_session *s, struct fs_shard *sh,
+		   const struct fs_mount *m, int *fds, size_t max,
+		   size_t *count);
 
 /* ------------------------------------------------------------------ */
 /* nodefd.c: O_PATH fds of nodes, within the share's budget. */
@@ -186,6 +216,8 @@ void fs_node_unpin(struct fs_node *n);
 int fs_nodefd_give(struct fs_node *n, int fd, bool held);
 bool fs_nodefd_held(const struct fs_node *n);
 void fs_nodefd_drop(struct fs_node *n);
+/* Take the fd away from a node that has no references, or -1. */
+int fs_nodefd_take(struct fs_node *n);
 /* Open the inode for I/O.  Its type is known to be right. */
 int fs_node_open(struct fs_ctx *c, struct fs_node *n, int flags);
 /* Room for one more fd that the session holds? */

@@ -27,8 +27,11 @@ fs_share_lacks_owners(const struct fs_share *share)
 void
 fs_owners_mount(struct fs_share *share, struct fs_mount *m)
 {
-	if (share->state && m->fd >= 0 && !m->state)
-		(void)cf_state_fs(share->state, m->fd, &m->state);
+	struct cf_state_fs *state;
+
+	if (share->state && m->fd >= 0 && !m->state &&
+	    !cf_state_fs(share->state, m->fd, &state))
+		m->state = state;
 }
 
 int
@@ -267,18 +270,25 @@ int
 fs_going_begin(struct fs_ctx *c, int dirfd, const char *name,
 	       const struct statx *stx, struct fs_going *g)
 {
-	struct fs_mount *m = c->share->records ? fs_mount_find(c->share, stx)
+	struct fs_mount *m = c->share->records ? fs_mount_get(c->share, stx)
 					       : NULL;
+	int err = 0;
 
 	g->fd = -1;
-	if (!m || !m->state || !cf_state_maybe(m->state, stx->stx_ino))
+	if (!m)
 		return 0;
-	if (!c->may_block)
-		return FS_DEFER;
+	if (m->state && cf_state_maybe(m->state, stx->stx_ino)) {
+		if (!c->may_block)
+			err = FS_DEFER;
+		else
+			g->fd = openat(dirfd, name,
+				       O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	}
 	g->mount = m;
 	g->stx = *stx;
-	g->fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	return 0;
+	if (g->fd < 0)
+		fs_mount_put(c->share, m);
+	return err;
 }
 
 /* Does the guest still have it open? */
@@ -311,6 +321,7 @@ fs_going_end(struct fs_ctx *c, struct fs_going *g, bool gone)
 	    (!stx.stx_nlink || S_ISDIR(stx.stx_mode)) && !is_open(c, g))
 		erase(c, g->mount, g->fd, &stx);
 	close(g->fd);
+	fs_mount_put(c->share, g->mount);
 }
 
 bool

@@ -61,7 +61,7 @@ int fs_owners_sync(struct fs_ctx *c);
 /* A name that goes: before and after. */
 struct fs_going {
 	int fd;			/* O_PATH, -1: nothing is recorded */
-	struct fs_mount *mount;
+	struct fs_mount *mount;		/* with a reference if fd is open */
 	struct statx stx;
 };
 int fs_going_begin(struct fs_ctx *c, int dirfd, const char *name,

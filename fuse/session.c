@@ -26,11 +26,16 @@ session_new(struct fs_share *share, struct fs_session **session)
 	err = fs_node_add_root(s);
 	if (!err)
 		err = fs_export_base(share, &s->nodes.base);
-	if (err)
+	if (err) {
 		fs_session_destroy(s);
-	else
-		*session = s;
-	return err;
+		return err;
+	}
+	pthread_mutex_lock(&share->sessions_lock);
+	s->next = share->sessions;
+	share->sessions = s;
+	pthread_mutex_unlock(&share->sessions_lock);
+	*session = s;
+	return 0;
 }
 
 int
@@ -70,6 +75,14 @@ fs_session_restart(struct fs_session *s)
 void
 fs_session_destroy(struct fs_session *s)
 {
+	struct fs_session **p = &s->share->sessions;
+
+	pthread_mutex_lock(&s->share->sessions_lock);
+	while (*p && *p != s)
+		p = &(*p)->next;
+	if (*p)
+		*p = s->next;
+	pthread_mutex_unlock(&s->share->sessions_lock);
 	fs_nodes_clear(s, true);
 	for (int i = 0; i < FS_SHARDS; i++) {
 		free(s->shard[i].bucket);

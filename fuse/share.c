@@ -67,8 +67,11 @@ open_root(struct fs_share *share, char *why, size_t size)
 	}
 	err = fs_statx(&c, share->root_fd, "", &share->root_stx);
 	if (!err)
-		err = fs_mount_get(share, &share->root_stx, share->root_fd,
-				   &share->root_mount);
+		err = fs_mount_open(share, &share->root_stx, share->root_fd,
+				    &share->root_mount);
+	if (!err && share->set->inode_file_handles == CONF_HANDLES_MANDATORY &&
+	    !(share->root_mount->flags & FS_MOUNT_HANDLES))
+		err = -EOPNOTSUPP;
 	if (err == -EOPNOTSUPP)
 		say(why, size,
 		    "inode_file_handles is mandatory, but files of %s cannot "
@@ -115,6 +118,7 @@ fs_share_new(const struct conf_share *set, struct fs_share **share, char *why,
 	s->marker_fd = -1;
 	s->privileged = fs_cred_can_switch();
 	pthread_mutex_init(&s->mounts_lock, NULL);
+	pthread_mutex_init(&s->sessions_lock, NULL);
 	pthread_mutex_init(&s->lru_lock, NULL);
 	pthread_mutex_init(&s->locks_lock, NULL);
 	err = fs_share_begin(s, set);
@@ -153,6 +157,7 @@ fs_share_free(struct fs_share *share)
 		close(share->marker_fd);
 	pthread_mutex_destroy(&share->locks_lock);
 	pthread_mutex_destroy(&share->lru_lock);
+	pthread_mutex_destroy(&share->sessions_lock);
 	pthread_mutex_destroy(&share->mounts_lock);
 	free(share);
 }

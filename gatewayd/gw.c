@@ -157,6 +157,8 @@ gw_fini(struct gw *gw)
 	openings_fini(gw);
 	if (gw->sweep)
 		event_free(gw->sweep);
+	if (gw->leave)
+		event_free(gw->leave);
 	if (gw->watchdog)
 		event_free(gw->watchdog);
 	if (gw->hung_timer)

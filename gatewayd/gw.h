@@ -77,6 +77,7 @@ struct gw {
 	unsigned hung_round;
 	struct event *sweep;
 	bool sweeping;			/* a sweep is not through yet */
+	struct event *leave;
 	time_t started;			/* CLOCK_MONOTONIC, seconds */
 	bool stopping;
 	bool ended;			/* gw_end() */

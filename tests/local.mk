@@ -35,7 +35,8 @@ tests_system_stallfs_SOURCES = tests/system/stallfs.c tests/stallfs.c \
 SYSTEM_TESTS += tests/system/guest-stop-cont.sh
 
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
-	tests/system/mount-submounts.sh tests/system/mount-many.sh \
+	tests/system/mount-submounts.sh tests/system/mount-umount.sh \
+	tests/system/mount-many.sh \
 	tests/system/mount-errno.sh \
 	tests/system/mount-bytes.sh tests/system/mount-stress.sh \
 	tests/system/mount-databases.sh tests/system/mount-inodes.sh \

@@ -170,6 +170,17 @@ faults() {
 		's/err = \(walk_up\|compare_paths\)(c, up);/err = 0;/'
 	fault "test test-fuse-export" "above is not in the share" fuse/export.c \
 		's/err = compare_paths(c, up);/err = 0;/'
+	# What is mounted below.
+	fault "test test-fuse-mounts" "and can be unmounted" fuse/mount.c \
+		's/if (used && forget_idle(share, m, l))/if (0)/'
+	fault "test test-fuse-mounts" "not left while it was used" \
+		fuse/mount.c 's/m->fd < 0 || active ||/m->fd < 0 ||/'
+	fault "test test-fuse-mounts" "which can be opened" fuse/mount.c \
+		's/if (atomic_load(&m->used))/if (0)/'
+	fault "test test-fuse-mounts" "export_support: is held" fuse/mount.c \
+		's/if (fs_is_exported(s))/if (0)/'
+	fault "system mount-umount" "closed: unmounted" gatewayd/sweep.c \
+		's/more |= fs_share_leave(.*/n = 0;/'
 	fault "system mount-export" "with the way to it" fuse/lookup.c \
 		's/? lookup_parent(c, e) : -EINVAL/? -EINVAL : -EINVAL/'
 	fault "test test-fuse-node" "another guest may" fuse/budget.c \
@@ -193,7 +204,8 @@ cp "$top_srcdir"/* "$src/" 2>/dev/null
 (cd "$build" && "$src/configure" CFLAGS="-O1 -g0" && make -j2 all \
 	tests/system/fscheck tests/system/fserrno tests/system/manynames \
 	tests/system/byhandle tests/test-fuse-special tests/test-fuse-node \
-	tests/test-fuse-names tests/test-fuse-export) >"$tmp/build.log" 2>&1 ||
+	tests/test-fuse-names tests/test-fuse-export \
+	tests/test-fuse-mounts) >"$tmp/build.log" 2>&1 ||
 	bail "$(tail -n 20 "$tmp/build.log")"
 GATEWAYD=$build/gatewayd/gatewayd GATEWAYCTL=$build/gatewayd/gatewayctl
 export GATEWAYD GATEWAYCTL
@@ -255,7 +267,7 @@ fault() {
 	fi
 	if ! make -C "$build" all tests/test-fuse-special tests/test-fuse-node \
 		tests/test-fuse-names tests/test-fuse-export \
-		tests/test-fuse-options \
+		tests/test-fuse-options tests/test-fuse-mounts \
 		tests/test-daemon-reuse tests/test-daemon-loss \
 		tests/lastsync.so tests/test-casefold-state-crash \
 		>"$tmp/build.log" 2>&1; then

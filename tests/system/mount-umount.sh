@@ -24,12 +24,17 @@ mount_disk() {
 	esac
 }
 
-# unmount_in SECONDS WHERE: plainly, once the guest has dropped its caches.
+# unmount_in SECONDS WHERE...: plainly, once the guest has dropped its caches.
 unmount_in() {
-	timeout "$1" sh -c 'sync
-		until echo 2 >/proc/sys/vm/drop_caches && umount "$1"; do
-			sleep 0.2
-		done' - "$share/$2"
+	seconds=$1
+	shift
+	timeout "$seconds" sh -c 'cd "$1" && shift && sync
+		for disk; do
+			until echo 2 >/proc/sys/vm/drop_caches &&
+				umount "./$disk"; do
+				sleep 0.2
+			done
+		done' - "$share" "$@"
 }
 
 at_exit 'while umount -l "$share/memory" || umount -l "$share/disk"; do
@@ -59,6 +64,12 @@ comes() {
 	timeout 20 sh -c 'until test -s "$1"; do sleep 0.1; done' - "$1"
 }
 
+mounted() {
+	for disk; do
+		mountpoint -q "$share/$disk" || return 1
+	done
+}
+
 # use TAG WORDS: files of all kinds are made and read.
 use() {
 	for disk in memory disk; do
@@ -72,25 +83,35 @@ use() {
 	done
 }
 
+nl='
+'
 for tag in share casefold; do
 	mount_share "$tag" "$tmp/mnt"
-	for round in first second third; do
+	for round in first second; do
 		use "$tag" "$round"
+		exec 8<"$tmp/mnt/memory/dir/file" 9<"$tmp/mnt/disk/dir/file"
 		for disk in memory disk; do
-			d=$tmp/mnt/$disk words="$tag: $disk, $round"
-			exec 8<"$d/dir/file"
-			check "$words: a file is open: refused" \
+			check "$tag: $disk, $round: a file is open: refused" \
 				sh -c "! umount '$share/$disk'"
-			if [ "$round" = second ]; then
-				unmount_in 6 "$disk" 2>"$tmp/err"
-				is "$words: however long it takes" $? 124
-			fi
-			is "$words: it is read" "$(cat <&8)" "text"
-			exec 8<&-
-			check "$words: closed: unmounted" \
-				unmount_in 20 "$disk" || bail "it stays"
-			is "$words: the directory below is seen" "$(ls "$d")" ""
-			check "$words: mounted again" mount_disk "$disk"
+		done
+		if [ "$round" = second ]; then
+			unmount_in 6 memory 2>"$tmp/err" &
+			other=$!
+			unmount_in 6 disk 2>"$tmp/err"
+			wait "$other"
+			check "$tag: however long it takes" \
+				mounted memory disk
+		fi
+		is "$tag: $round: they are read" "$(cat <&8 && cat <&9)" \
+			"text${nl}text"
+		exec 8<&- 9<&-
+		check "$tag: $round: closed: unmounted" \
+			unmount_in 30 memory disk || bail "they stay"
+		for disk in memory disk; do
+			is "$tag: $disk, $round: the directory below is seen" \
+				"$(ls "$tmp/mnt/$disk")" ""
+			check "$tag: $disk, $round: mounted again" \
+				mount_disk "$disk"
 		done
 		check "$tag: disk is as it was" comes "$tmp/mnt/disk/dir/file"
 		is "$tag: memory is a new one" \
@@ -99,13 +120,7 @@ for tag in share casefold; do
 	done
 	check "$tag: it needs no more fds than at first" \
 		test "$(fds)" -le "$before"
-	for disk in memory disk; do
-		check "$tag: $disk is unmounted" unmount_in 20 "$disk"
-	done
 	unmount_share "$tmp/mnt"
-	for disk in memory disk; do
-		check "mounted again" mount_disk "$disk"
-	done
 done
 
 mount_share export "$tmp/mnt"
@@ -113,8 +128,7 @@ use export first
 unmount_in 6 disk 2>"$tmp/err"
 is "export: refused, because the guest may have kept a handle" $? 124
 unmount_share "$tmp/mnt"
-check "export: unmounted when the guest has left" unmount_in 20 disk
-check "export: and the other" unmount_in 20 memory
+check "export: unmounted when the guest has left" unmount_in 20 disk memory
 stop_gatewayd
 
 # Owners that the host cannot hold are found again: a daemon that may give files
@@ -136,7 +150,7 @@ for round in first second; do
 		"$(stat -c %u:%g "$share/$file")" 0:0
 	is "owners: $round: and in the guest" \
 		"$(stat -c %u:%g "$tmp/mnt/$file")" 4321:4322
-	check "owners: $round: unmounted" unmount_in 20 disk
+	check "owners: $round: unmounted" unmount_in 30 disk
 	check "owners: $round: mounted again" mount_disk disk
 	check "owners: $round: seen" comes "$tmp/mnt/$file"
 done

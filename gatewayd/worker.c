@@ -227,7 +227,8 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 
 #define POLL_FIRST_NS 8000	/* the window that a lively ring begins with */
 #define LOOK_NS 1000000	/* at a ring without a kick fd */
-#define POLL_YIELD_NS 2000	/* let somebody else run this often */
+#define POLL_YIELD_NS 2000	/* let somebody else run this often; */
+#define POLL_LATE_NS 10000	/* who runs for so long needs the CPU more */
 
 /*
  * How long to look before sleeping.  The window grows while requests come
@@ -308,7 +309,9 @@ poll_rings(struct qthread *t, struct poller *p, struct vh_queue *hiprio)
 		now = gw_clock_ns(&t->clock);
 		if (!found && now - yielded >= POLL_YIELD_NS) {
 			sched_yield();
-			yielded = now;
+			yielded = gw_clock_ns(&t->clock);
+			if (yielded - now > POLL_LATE_NS)
+				break;
 		}
 	}
 	atomic_fetch_sub_explicit(&gw->pollers, 1, memory_order_relaxed);

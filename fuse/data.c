@@ -118,8 +118,7 @@ fs_req_data(const struct fs_req *r, size_t len)
 
 /*
  * The first n of the thread's iovecs, by the system call that takes one piece
- * or by the one that takes many.  Not by the C library's functions: those are
- * cancellation points, and pay for it at every call.  -errno on failure.
+ * or by the one that takes many.  -errno on failure.
  */
 static inline __attribute__((always_inline)) ssize_t
 move(long one, long many, struct fs_ctx *c, unsigned n, uint64_t offset,

@@ -503,6 +503,7 @@ fs_zero(void *p, size_t n)
 		memset(at, 0, 64);
 }
 
+/* The next two where it is not all in the first piece. */
 size_t fs_iov_read_on(const struct iovec *v, unsigned n, size_t off, void *buf,
 		      size_t len);
 size_t fs_iov_write_on(const struct iovec *v, unsigned n, size_t off,

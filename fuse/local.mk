@@ -7,8 +7,8 @@ fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
 	fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
 	fuse/node.c fuse/nodefd.c fuse/nodes.h \
 	fuse/ops.c fuse/owners.c fuse/owners.h \
-	fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/sys.h fuse/table.c \
-	fuse/windows.c fuse/wire.h fuse/xattr.c
+	fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/sys.h \
+	fuse/table.c fuse/windows.c fuse/wire.h fuse/xattr.c
 
 # Tests: tests/fuseclient.h makes requests, each program tries one behaviour.
 check_LIBRARIES += tests/libfuseclient.a

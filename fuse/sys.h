@@ -4,9 +4,6 @@
  * call many kernels and hypervisors leave the processor without an idea of
  * where to return to, so each function on the way back costs; the C library's
  * are two, and some of them are cancellation points, too.
- *
- * ThreadSanitizer and its like look into the C library's functions, so they
- * are given those.
  */
 #ifndef FUSE_SYS_H
 #define FUSE_SYS_H
@@ -17,20 +14,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define FS_SYS_LIBC
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer) || \
-	__has_feature(memory_sanitizer)
-#define FS_SYS_LIBC
-#endif
-#endif
-
 /* What call `nr` returns, or -errno. */
 static inline __attribute__((always_inline)) long
 fs_sys(long nr, long a, long b, long c, long d, long e, long f)
 {
-#if defined(__x86_64__) && defined(__LP64__) && !defined(FS_SYS_LIBC)
+#if defined(__x86_64__) && defined(__LP64__)
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
 	register long r9 __asm__("r9") = f;
@@ -40,7 +28,7 @@ fs_sys(long nr, long a, long b, long c, long d, long e, long f)
 			 : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
 	return nr;
-#elif defined(__aarch64__) && defined(__LP64__) && !defined(FS_SYS_LIBC)
+#elif defined(__aarch64__) && defined(__LP64__)
 	register long x8 __asm__("x8") = nr;
 	register long x0 __asm__("x0") = a;
 	register long x1 __asm__("x1") = b;

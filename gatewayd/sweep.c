@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "gatewayd/gw.h"
@@ -19,6 +18,7 @@ enum {
 	EVERY_S = 20,		/* an fd is closed after one to three of these */
 	LEAVE_S = 2,		/* a mount is left after one or two of these */
 	MOUNTS_S = 10,		/* is there one below a share? */
+	SOON_US = 10000,	/* where there is more to do */
 	AT_ONCE = 1024,		/* fds of a share; then others have a turn */
 };
 
@@ -39,81 +39,82 @@ close_all(struct pool_task *task)
 	free(c);
 }
 
-static void
-close_aside(struct gw *gw, const int *fds, size_t n)
-{
-	struct closing *c = n ? malloc(sizeof(*c)) : NULL;
+enum what { SWEEP, SWEEP_BEGIN, LEAVE };
 
-	if (!c) {
-		for (size_t i = 0; i < n; i++)
-			close(fds[i]);
-		return;
-	}
+/* True: there is more to do. */
+static bool
+take(struct gw *gw, struct fs_share *fs, enum what what)
+{
+	struct closing *c = malloc(sizeof(*c));
+	bool more;
+
+	if (!c)
+		return false;
+	if (what == LEAVE)
+		more = fs_share_leave(fs, c->fds, AT_ONCE, &c->n);
+	else
+		more = fs_share_sweep(fs, what == SWEEP_BEGIN, c->fds, AT_ONCE,
+				      &c->n);
 	c->task.run = close_all;
-	c->n = n;
-	memcpy(c->fds, fds, n * sizeof(*fds));
-	pool_run(gw->pool, &c->task);
+	if (c->n)
+		pool_run(gw->pool, &c->task);
+	else
+		free(c);
+	return more;
+}
+
+static void
+again(struct event *timer, bool soon, int seconds)
+{
+	struct timeval tv = { .tv_sec = soon ? 0 : seconds,
+			      .tv_usec = soon ? SOON_US : 0 };
+
+	evtimer_add(timer, &tv);
 }
 
 static void
 on_sweep(evutil_socket_t fd, short what, void *arg)
 {
-	const struct timeval pause = { .tv_sec = EVERY_S };
-	const struct timeval soon = { .tv_usec = 10000 };
 	struct gw *gw = arg;
 	struct share *share;
-	int fds[AT_ONCE];
 	bool more = false;
-	size_t n;
 
 	(void)fd;
 	(void)what;
-	TAILQ_FOREACH(share, &gw->shares, link) {
-		if (!share->fs)
-			continue;
-		more |= fs_share_sweep(share->fs, !gw->sweeping, fds, AT_ONCE,
-				       &n);
-		close_aside(gw, fds, n);
-	}
+	TAILQ_FOREACH(share, &gw->shares, link)
+		if (share->fs)
+			more |= take(gw, share->fs,
+				     gw->sweeping ? SWEEP : SWEEP_BEGIN);
 	gw->sweeping = more;
-	evtimer_add(gw->sweep, more ? &soon : &pause);
+	again(gw->sweep, more, EVERY_S);
 }
 
 static void
 on_leave(evutil_socket_t fd, short what, void *arg)
 {
-	struct timeval next = { .tv_sec = MOUNTS_S };
 	struct gw *gw = arg;
 	struct share *share;
-	int fds[AT_ONCE];
-	bool more = false;
-	size_t n;
+	bool any = false, more = false;
 
 	(void)fd;
 	(void)what;
 	TAILQ_FOREACH(share, &gw->shares, link) {
 		if (!share->fs || !fs_share_has_mounts(share->fs))
 			continue;
-		next.tv_sec = LEAVE_S;
-		more |= fs_share_leave(share->fs, fds, AT_ONCE, &n);
-		close_aside(gw, fds, n);
+		any = true;
+		more |= take(gw, share->fs, LEAVE);
 	}
-	if (more)
-		next = (struct timeval){ .tv_usec = 10000 };
-	evtimer_add(gw->leave, &next);
+	again(gw->leave, more, any ? LEAVE_S : MOUNTS_S);
 }
 
 int
 sweep_start(struct gw *gw)
 {
-	const struct timeval pause = { .tv_sec = EVERY_S };
-	const struct timeval mounts = { .tv_sec = MOUNTS_S };
-
 	gw->sweep = evtimer_new(gw->base, on_sweep, gw);
 	gw->leave = evtimer_new(gw->base, on_leave, gw);
 	if (!gw->sweep || !gw->leave)
 		return -ENOMEM;
-	evtimer_add(gw->sweep, &pause);
-	evtimer_add(gw->leave, &mounts);
+	again(gw->sweep, false, EVERY_S);
+	again(gw->leave, false, MOUNTS_S);
 	return 0;
 }

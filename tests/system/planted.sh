@@ -180,7 +180,7 @@ faults() {
 	fault "test test-fuse-mounts" "export_support: is held" fuse/mount.c \
 		's/if (fs_is_exported(s))/if (0)/'
 	fault "system mount-umount" "closed: unmounted" gatewayd/sweep.c \
-		's/more |= fs_share_leave(.*/n = 0;/'
+		's/more = fs_share_leave(.*/more = false, c->n = 0;/'
 	fault "system mount-export" "with the way to it" fuse/lookup.c \
 		's/? lookup_parent(c, e) : -EINVAL/? -EINVAL : -EINVAL/'
 	fault "test test-fuse-node" "another guest may" fuse/budget.c \

@@ -310,6 +310,43 @@ test_new_table(void)
 	is_int(count_maps("memfd:raw"), 0, "nothing stays mapped");
 }
 
+/* Memory comes and goes between a queue's sync and its pop. */
+static void
+test_change_before_pop(void)
+{
+	const uint64_t gpa = RAW_GPA + 2 * MEM, uva = RAW_UVA + 2 * MEM;
+	struct iovec iov[VH_IOV_MAX];
+	int fd = memfd_create("more", MFD_CLOEXEC);
+	struct vh_queue *q;
+	struct vh_chain c;
+	struct raw r;
+
+	is_int(ftruncate(fd, 65536), 0, "a memfd");
+	raw_open(&r, 2, NULL);
+	raw_setup(&r, RAW_FEATURES, MEM);
+	q = raw_ring(&r, 1, 8, 0);
+	is_int(vh_queue_sync(q), 0, "sync");
+	offer(&r, RAW_GPA + 3 * 1048576, 100);
+	offer(&r, RAW_GPA + 3 * 1048576, 100);
+	is_int(vh_queue_pop(q, &c, iov), 1, "one of two chains");
+	is_int(raw_region(&r, VH_ADD_MEM_REG, gpa, 65536, uva, 0, fd), 0,
+	       "memory is plugged in");
+	offer(&r, gpa, 100);
+	is_int(vh_queue_pop(q, &c, iov), 1, "the other was seen before");
+	is_int(vh_queue_pop(q, &c, iov), 0, "one in it waits for the sync");
+	ok(vh_queue_has_work(q) && !vh_queue_arm(q), "which is not forgotten");
+	is_int(vh_queue_sync(q), 0, "sync");
+	is_int(vh_queue_pop(q, &c, iov), 1, "now it is there");
+	is_int(raw_region(&r, VH_REM_MEM_REG, gpa, 65536, uva, 0, -1), 0,
+	       "it is taken out");
+	offer(&r, gpa, 100);
+	is_int(vh_queue_pop(q, &c, iov), 0, "one in it waits for the sync");
+	is_int(vh_queue_sync(q), 0, "sync");
+	is_int(vh_queue_pop(q, &c, iov), -EPROTO, "%s", vh_queue_why(q));
+	raw_close(&r);
+	close(fd);
+}
+
 static void
 test_ring_removed(void)
 {
@@ -521,6 +558,7 @@ main(void)
 	test_seal();
 	test_hugetlb();
 	test_new_table();
+	test_change_before_pop();
 	test_ring_removed();
 	test_big();
 	test_truncate();

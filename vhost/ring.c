@@ -244,13 +244,22 @@ walk_chain(struct vh_queue *q, struct walk *w, unsigned i)
 	return vh_ring_fail(q, "a chain runs in a loop");
 }
 
-/* Is there an entry to take?  1, 0, -EPROTO. */
+/*
+ * Is there an entry to take?  1, 0, -EPROTO.  An entry may be of memory that
+ * came, or was to go, just before it: with news to take over, entries that
+ * have not been seen yet are left for after that.
+ */
 static inline int
 look(struct vh_queue *q)
 {
+	uint16_t avail;
+
 	if (q->seen_avail != q->next_avail)
 		return 1;
-	q->seen_avail = load_acquire(&q->avail->idx);
+	avail = load_acquire(&q->avail->idx);
+	if (atomic_load_explicit(&q->news, memory_order_relaxed))
+		return 0;
+	q->seen_avail = avail;
 	if ((uint16_t)(q->seen_avail - q->next_avail) > q->size)
 		return vh_ring_fail(q, "the driver's index jumps from %u to %u",
 				    q->next_avail, q->seen_avail);

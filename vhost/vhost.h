@@ -178,9 +178,10 @@ struct vh_chain {
 
 /*
  * Take the next chain; its pieces are put into iov[VH_IOV_MAX], which must
- * live as long as the chain.  1, 0 when the ring is empty, or -errno when it
- * is broken.  The pieces stay valid until the next vh_queue_sync() of this
- * queue, or longer with vh_chain_hold().
+ * live as long as the chain.  1, 0 when the ring is empty or vh_queue_sync() is
+ * to come first (vh_queue_has_work() tells), or -errno when it is broken.  The
+ * pieces stay valid until the next vh_queue_sync() of this queue, or longer
+ * with vh_chain_hold().
  */
 int vh_queue_pop(struct vh_queue *q, struct vh_chain *c, struct iovec *iov);
 

@@ -336,8 +336,9 @@ fs_statx(const struct fs_ctx *c, int fd, const char *name, struct statx *stx)
 
 	if (!*name)
 		flags |= AT_EMPTY_PATH;
-	/* The name may lead onto a mount whose server does not answer. */
-	if (!c->may_block)
+	/* The name may lead onto a mount whose server does not answer: it goes
+	 * to the pool once that is known.  Unless this thread may wait for it. */
+	if (!c->may_block && c->share->set->inline_io != CONF_INLINE_YES)
 		flags |= AT_STATX_DONT_SYNC;
 	return (int)fs_sys(SYS_statx, fd, (long)name, flags, wanted, (long)stx,
 			   0);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -51,6 +52,18 @@ fs_sys(long nr, long a, long b, long c, long d, long e, long f)
 }
 
 /* These are named like the C library's, and return -errno. */
+
+/* Of the descriptor itself: what statx("") tells, too, which looks at the empty
+ * name first. */
+static inline int
+fs_fstat(int fd, struct stat *st)
+{
+#ifdef __LP64__		/* elsewhere the kernel's struct is another one */
+	return (int)fs_sys(SYS_fstat, fd, (long)st, 0, 0, 0, 0);
+#else
+	return fstat(fd, st) < 0 ? -errno : 0;
+#endif
+}
 
 static inline int
 fs_close(int fd)

@@ -115,6 +115,27 @@ all_come(struct guest *g, const char *when)
 
 /* ------------------------------------------------------------------ */
 
+/* With "inline = yes" a queue thread may wait for the storage, and so has to
+ * ask it. */
+static void
+test_asks(void)
+{
+	struct guest *g = come("waits");
+	struct fuse_entry_out e;
+	struct fuse_attr_out a;
+	unsigned asked;
+
+	ok(guest_lookup(g, GUEST_ROOT, "f0", &e) >= 0, "inline: a file");
+	asked = stallfs_answered(fs, FUSE_GETATTR);
+	ok(guest_lookup(g, GUEST_ROOT, "f0", &e) >= 0, "looked up again");
+	ok(stallfs_answered(fs, FUSE_GETATTR) > asked, "is as it is now");
+	asked = stallfs_answered(fs, FUSE_GETATTR);
+	ok(guest_getattr(g, e.nodeid, 0, &a) >= 0, "its attributes");
+	ok(stallfs_answered(fs, FUSE_GETATTR) > asked, "are as they are now");
+	guest_close(g);
+	daemon_has_sessions(&d, "waits", 0, WAIT_MS);
+}
+
 static void
 test_others(struct guest *g, struct guest *other)
 {
@@ -530,12 +551,14 @@ main(void)
 		rmdir(mnt);
 		tap_skip_all("needs root and /dev/fuse");
 	}
-	snprintf(keys, sizeof(keys), "[slow]\npath = %s\n", mnt);
+	snprintf(keys, sizeof(keys), "[waits]\npath = %s\ninline = yes\n"
+		 "[slow]\npath = %s\n", mnt, mnt);
 	daemon_start(&d, tags, keys);
 	f = fopen(daemon_file(&d, "local", "file", path), "w");
 	if (!f || fputs("hello", f) < 0 || fclose(f))
 		ok(0, "a file");
 	daemon_use(&d, &before);
+	test_asks();
 	other = come("local");
 	g = come("slow");
 	test_others(g, other);

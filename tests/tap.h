@@ -12,6 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Built with a sanitizer that uses memory of its own? */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TAP_SANITIZED 1
+#elif defined(__has_feature)
+#define TAP_SANITIZED \
+	(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define TAP_SANITIZED 0
+#endif
+
 /* Weak: one count for all files of a test. */
 __attribute__((weak)) int tap_count;
 __attribute__((weak)) int tap_failed;

@@ -11,14 +11,6 @@
 
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#define SANITIZED __has_feature(address_sanitizer)
-#else
-#define SANITIZED 0
-#endif
-
 #define CLIENTS 300
 #define WAIT_MS 20000
 
@@ -205,7 +197,7 @@ main(void)
 	test_too_many(&before);
 	before = after;
 	daemon_use(&d, &after);
-	if (SANITIZED)		/* it keeps what is freed for a while */
+	if (TAP_SANITIZED)		/* it keeps what is freed for a while */
 		tap_skip("memory does not grow", "built with sanitizers");
 	else
 		ok(after.rss_kib < before.rss_kib + 20000,

@@ -10,7 +10,7 @@
 
 #include "gatewayd/gw.h"
 
-#define STACK (256 << 10)
+#define STACK (1 << 20)	/* SQLite, too */
 
 static void *
 aside_main(void *arg)

@@ -229,7 +229,8 @@ gw_check_stopped(struct gw *gw)
 		else
 			share_rest(share);
 	}
-	if (gw->stopping && TAILQ_EMPTY(&gw->shares) && !gw->nasides)
+	if (gw->stopping && TAILQ_EMPTY(&gw->shares) &&
+	    LIST_EMPTY(&gw->stores) && !gw->nasides)
 		gw_end(gw);
 }
 
@@ -256,6 +257,7 @@ gw_stop(struct gw *gw, int status)
 		evtimer_add(gw->stop_timer, &tv);
 	TAILQ_FOREACH(share, &gw->shares, link)
 		share_close(share);
+	openings_drop(gw);
 	gw_check_stopped(gw);
 }
 

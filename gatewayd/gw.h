@@ -104,6 +104,7 @@ struct gw {
 	unsigned nthreads;		/* queue threads running */
 	unsigned nasides;		/* aside_run() that is not done */
 	TAILQ_HEAD(, opening) openings;
+	LIST_HEAD(, owners) stores;
 	struct event *opening_timer;
 	unsigned nopening;		/* shares whose directory is not open yet */
 	bool reload_waits;		/* one by SIGHUP, for a directory */
@@ -282,14 +283,19 @@ void aside_run(struct gw *gw, struct aside *a);
 
 /* ---- opening.c ---- */
 /*
- * Open the directory of `conf`: 0 when that is done, well or not,
- * -EINPROGRESS: ask again when told, or -errno with a sentence in why[size].
+ * Open the directory of `conf`, and its store: 0 when that is done, well or
+ * not, -EINPROGRESS: ask again when told, or -errno with a sentence in
+ * why[size].
  */
 int opening_begin(struct gw *gw, struct conf_share *conf, char *why,
 		  size_t size);
-/* What came of it; -EAGAIN before it is done. */
+/* What came of it, for owners_new(), too; -EAGAIN before it is done. */
 int opening_take(struct gw *gw, struct conf_share *conf, struct fs_share **fs,
-		 char *why, size_t size);
+		 struct owners **owners, char *why, size_t size);
+/* owners_begin() may say something else now. */
+void openings_go_on(struct gw *gw, const char *tag);
+/* Who wanted what is done has gone, or wants something else. */
+void openings_drop(struct gw *gw);
 void openings_fini(struct gw *gw);
 
 /* ---- share.c ---- */
@@ -522,10 +528,19 @@ int fold_word(struct share *share, const char *word, char *why, size_t size);
 void fold_show(struct share *share, struct evbuffer *out);
 
 /* ---- owners.c: a share that records what the host cannot hold ---- */
-int owners_new(struct share *share);	/* if it does; fs is open */
-void owners_discard(struct share *share);
-/* False: its end has begun; gw_check_stopped() is called when it is done. */
-bool owners_close(struct share *share);
+/*
+ * Open the store of a share of these settings, if it is to have one: 0 when that
+ * is done, well or not, and *owners is used until owners_new() or
+ * owners_release(), or NULL; -EINPROGRESS: openings_go_on() is called; or
+ * -errno.
+ */
+int owners_begin(struct gw *gw, const struct conf_share *conf,
+		 struct fs_share *fs, struct owners **owners);
+/* The share records there; fs is open.  0 or -errno. */
+int owners_new(struct share *share, struct owners *owners);
+/* No more.  While gw->stores is not empty, one is still open; when the last is
+ * not gw_check_stopped() is called. */
+void owners_close(struct share *share);
 /*
  * Use the store of its tag until owners_release(), which may come after the
  * share has ended; -errno and a sentence if there is none.  With `alone`,

@@ -266,7 +266,8 @@ run(struct args *a)
 	}
 	ctl_free(gw.ctl);
 	/* Threads that hang in a request keep what they use: just leave. */
-	if (!TAILQ_EMPTY(&gw.shares) || gw.nasides || !pool_free(gw.pool))
+	if (!TAILQ_EMPTY(&gw.shares) || !LIST_EMPTY(&gw.stores) ||
+	    gw.nasides || !pool_free(gw.pool))
 		_exit(status);
 	gw_fini(&gw);
 	fs_budget_free(gw.budget);

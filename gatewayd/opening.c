@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Directories of shares are opened aside (aside.c), because one on storage
- * that hangs takes as long as that does.  Who needs one asks for it with
- * opening_begin(), goes away on -EINPROGRESS, and asks again when told: a share
- * that starts, a control client or SIGHUP, whose request is then done again
- * from the beginning.
+ * What a share needs before it can be served: its directory, then the store for
+ * what the host cannot hold (owners.c).  Both are opened aside (aside.c),
+ * because one on storage that hangs takes as long as that does.  Who needs them
+ * asks with opening_begin(), goes away on -EINPROGRESS, and asks again when
+ * told: a share that starts, a control client or SIGHUP, whose request is then
+ * done again from the beginning.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,20 +21,33 @@ struct opening {
 	struct aside aside;
 	struct conf_share *conf;	/* held */
 	uint64_t since;			/* 0: who asked was told no */
-	bool done;
+	bool opened;			/* the directory is, or cannot be */
+	bool done;			/* all is */
+	bool again;			/* its store's phase has changed */
+	struct owners *owners;		/* held, or NULL: it uses none */
 
-	/* While it is not done, the thread's. */
+	/* While it is not opened, the thread's. */
 	struct fs_share *fs;
 	int err;
 	char why[256];
 };
 
-/* All that opening a directory looks at. */
+static void
+on_key(void *other, const char *key, enum conf_reload when)
+{
+	(void)key;
+	if (when != CONF_LIVE)
+		*(bool *)other = true;
+}
+
+/* Are all settings the same that opening may look at? */
 static bool
 is_same(const struct conf_share *a, const struct conf_share *b)
 {
-	return !strcmp(a->tag, b->tag) && !strcmp(a->path, b->path) &&
-	       a->inode_file_handles == b->inode_file_handles;
+	bool other = a->state_inside != b->state_inside;
+
+	return !strcmp(a->tag, b->tag) && !other &&
+	       conf_share_diff(a, b, on_key, &other) >= 0 && !other;
 }
 
 static struct opening *
@@ -60,15 +74,16 @@ static void
 drop(struct gw *gw, struct opening *o)
 {
 	TAILQ_REMOVE(&gw->openings, o, link);
+	if (o->owners)
+		owners_release(o->owners, false);
 	if (o->fs)
 		share_close_fs(gw, o->fs);
 	conf_share_put(o->conf);
 	free(o);
 }
 
-/* Who wanted it has gone, or wants something else. */
-static void
-drop_unwanted(struct gw *gw)
+void
+openings_drop(struct gw *gw)
 {
 	struct opening *o, *next;
 
@@ -87,8 +102,43 @@ tell(struct gw *gw)
 
 	reload_go_on(gw);
 	waits = gw->ctl && ctl_go_on(gw->ctl);
-	if (!waits && !gw->reload_waits)
-		drop_unwanted(gw);
+	if (gw->stopping || (!waits && !gw->reload_waits))
+		openings_drop(gw);
+}
+
+/* Its directory is open: the store, then those who wait.  It may be gone after
+ * this. */
+static void
+go_on(struct gw *gw, struct opening *o)
+{
+	if (!o->err && !gw->stopping)
+		o->err = owners_begin(gw, o->conf, o->fs, &o->owners);
+	if (o->err == -EINPROGRESS) {
+		o->err = 0;
+		return;
+	}
+	o->done = true;
+	share_opened(gw, o->conf->tag);
+	tell(gw);
+}
+
+void
+openings_go_on(struct gw *gw, const char *tag)
+{
+	struct opening *o;
+
+	TAILQ_FOREACH(o, &gw->openings, link)
+		o->again = o->opened && !o->done && !strcmp(o->conf->tag, tag);
+	/* Others may go with one, and come. */
+	do {
+		TAILQ_FOREACH(o, &gw->openings, link)
+			if (o->again)
+				break;
+		if (o) {
+			o->again = false;
+			go_on(gw, o);
+		}
+	} while (o);
 }
 
 static void
@@ -97,9 +147,8 @@ on_done(struct gw *gw, struct aside *a)
 	struct opening *o = (struct opening *)((char *)a -
 			    offsetof(struct opening, aside));
 
-	o->done = true;
-	share_opened(gw, o->conf->tag);
-	tell(gw);
+	o->opened = true;
+	go_on(gw, o);
 }
 
 /* Some have had their time. */
@@ -149,7 +198,8 @@ opening_begin(struct gw *gw, struct conf_share *conf, char *why, size_t size)
 	}
 	if (o) {
 		o->since = 0;
-		snprintf(why, size, "%s does not answer", conf->path);
+		snprintf(why, size, "%s does not answer",
+			 o->opened ? gw->state_dir : conf->path);
 		return -ETIMEDOUT;
 	}
 	o = calloc(1, sizeof(*o));
@@ -167,7 +217,7 @@ opening_begin(struct gw *gw, struct conf_share *conf, char *why, size_t size)
 
 int
 opening_take(struct gw *gw, struct conf_share *conf, struct fs_share **fs,
-	     char *why, size_t size)
+	     struct owners **owners, char *why, size_t size)
 {
 	struct opening *o = find(gw, conf);
 	int err;
@@ -181,7 +231,9 @@ opening_take(struct gw *gw, struct conf_share *conf, struct fs_share **fs,
 		err = fs_share_begin(o->fs, conf);
 	if (!err) {
 		*fs = o->fs;
+		*owners = o->owners;
 		o->fs = NULL;
+		o->owners = NULL;
 	}
 	drop(gw, o);
 	return err;

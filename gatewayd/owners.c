@@ -1,84 +1,51 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The store of what guests set and the host cannot hold, state.db: opened with
- * the first share of a mount tag that records, closed with the last, and its
- * work in the background.
+ * The store of what guests set and the host cannot hold, state.db: open while
+ * there are shares of its mount tag that record, or somebody works with it, and
+ * its work in the background.
  *
- * All of it may wait for a disk, so it is a chore.  Only opening is done at
- * once, for a share whose store is damaged must not be served as if there were
- * none: it is served, but nothing can be changed in it.
+ * All of it may wait for a disk.  Opening is done aside (aside.c) and waited
+ * for like the directory of the share (opening.c), for a share whose store is
+ * damaged must not be served as if there were none: it is served, but nothing
+ * can be changed in it.  The rest is a chore.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gatewayd/chore.h"
 
-/* Of a struct tag; the control thread's, but for what says otherwise. */
-struct owners {
-	struct chore chore;	/* while it runs, its task uses `state` */
-	struct cf_state *state;	/* NULL: `why` it cannot be used */
-	char name[CONF_TAG_MAX + 1];
-	unsigned users;		/* shares */
-	unsigned jobs;		/* owners_use() */
-	bool alone;		/* one of them is */
-	atomic_bool hurry;	/* no share is left: they shall end */
-	char why[CF_STATE_WHY];
-
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool closed;		/* under lock: CHORE_CLOSE is done */
+enum phase {
+	SHUT,			/* for the reason `why`, if it was tried */
+	OPENING,		/* aside */
+	OPEN,
+	CLOSING,		/* is, or is to be; the chore */
 };
 
-/* ---- on the pool thread ---- */
+/* In gw->stores, by name; the control thread's, but for what says otherwise. */
+struct owners {
+	LIST_ENTRY(owners) link;
+	struct gw *gw;
+	char name[CONF_TAG_MAX + 1];
+	enum phase phase;
+	bool tried;		/* for somebody who has not seen yet how it went */
+	unsigned users;		/* shares: of their tag */
+	unsigned jobs;		/* owners_begin(), owners_use() */
+	bool alone;		/* one of them is */
+	atomic_bool hurry;	/* no share is left: they shall end */
+	struct chore chore;	/* while it runs, its task uses `state` */
+	struct cf_state *state;	/* not NULL: it is OPEN or CLOSING */
+	char why[CF_STATE_WHY];
 
-static int
-run(void *arg, unsigned doing)
-{
-	struct owners *o = arg;
-	int next_ms = -1;
-
-	if (doing & CHORE_WORK)
-		next_ms = cf_state_work(o->state);
-	if (doing & CHORE_CLOSE) {
-		cf_state_put(o->state);
-		pthread_mutex_lock(&o->lock);
-		o->closed = true;
-		pthread_cond_signal(&o->cond);
-		pthread_mutex_unlock(&o->lock);
-	}
-	return next_ms;
-}
-
-/* ---- on the control thread ---- */
-
-static void
-drop(struct owners *o, struct tag *tag)
-{
-	if (tag && tag->owners == o)
-		tag->owners = NULL;
-	chore_fini(&o->chore);
-	pthread_cond_destroy(&o->cond);
-	pthread_mutex_destroy(&o->lock);
-	free(o);
-}
-
-static bool
-on_ended(struct gw *gw, void *arg, unsigned done)
-{
-	struct owners *o = arg;
-	struct share *share;
-
-	/* A share came meanwhile; or it came, has gone, and is to be closed. */
-	if (!(done & CHORE_CLOSE) || !o->chore.closing ||
-	    (o->chore.wanted & CHORE_CLOSE))
-		return true;
-	share = share_of_tag(gw, NULL, o->name);
-	drop(o, share ? share->tag : NULL);
-	gw_check_stopped(gw);
-	return false;
-}
+	/* While it is OPENING, the thread's. */
+	struct aside aside;
+	int root_fd;
+	struct cf_state *opened;
+	char opened_why[CF_STATE_WHY];
+};
 
 /* ---- what the store tells, from any thread ---- */
 
@@ -95,180 +62,251 @@ on_needed(void *arg)
 {
 	struct owners *o = arg;
 
-	gw_post(o->chore.gw, &o->chore.work);
+	gw_post(o->gw, &o->chore.work);
 }
 
-/* ---- a tag's life ---- */
+/* ---- a store's life ---- */
 
 static void
-open_state(struct owners *o, struct share *share)
+set_phase(struct owners *o, enum phase phase)
 {
-	struct cf_state_calls calls = { on_trouble, on_needed, o };
-	struct cf_state_settings set;
-	char *dir = tag_dir(share->gw->state_dir, o->name);
-	int err = -ENOMEM;
-
-	cf_state_settings_init(&set);
-	set.dir = dir;
-	set.root_fd = fs_share_root(share->fs);
-	snprintf(o->why, sizeof(o->why), "%s", strerror(ENOMEM));
-	o->state = NULL;
-	if (dir) {
-		tag_make_dirs("state_dir", share->gw->state_dir);
-		err = cf_state_open(&set, &calls, &o->state, o->why);
-	}
-	if (err)
-		log_error("%s: nothing can be changed in this share: %s",
-			  o->name, o->why);
-	free(dir);
+	o->phase = phase;
+	o->chore.closing = phase != OPEN;
 }
 
 static struct owners *
-make(struct share *share)
+find(struct gw *gw, const char *name)
+{
+	struct owners *o;
+
+	LIST_FOREACH(o, &gw->stores, link)
+		if (!strcmp(o->name, name))
+			return o;
+	return NULL;
+}
+
+static void
+drop(struct owners *o)
+{
+	LIST_REMOVE(o, link);
+	chore_fini(&o->chore);
+	free(o);
+}
+
+/* Nobody wants it any more?  It may be gone after this. */
+static void
+end_if_unused(struct owners *o)
+{
+	if (o->users || o->jobs)
+		return;
+	if (o->phase == OPEN) {
+		set_phase(o, CLOSING);
+		evtimer_del(o->chore.timer);
+		chore_want(&o->chore, CHORE_CLOSE);
+	} else if (o->phase == SHUT) {
+		drop(o);
+	}
+}
+
+/* Its phase has changed: to those who wait.  It may be gone after this. */
+static void
+tell(struct owners *o)
+{
+	o->jobs++;
+	openings_go_on(o->gw, o->name);
+	o->jobs--;
+	end_if_unused(o);
+}
+
+/* On a thread of its own. */
+static void
+run_open(struct aside *a)
+{
+	struct owners *o = (struct owners *)((char *)a -
+			   offsetof(struct owners, aside));
+	struct cf_state_calls calls = { on_trouble, on_needed, o };
+	struct cf_state_settings set;
+	char *dir = tag_dir(o->gw->state_dir, o->name);
+
+	cf_state_settings_init(&set);
+	set.dir = dir;
+	set.root_fd = o->root_fd;
+	o->opened = NULL;
+	snprintf(o->opened_why, CF_STATE_WHY, "%s", strerror(ENOMEM));
+	if (dir) {
+		tag_make_dirs("state_dir", o->gw->state_dir);
+		cf_state_open(&set, &calls, &o->opened, o->opened_why);
+	}
+	free(dir);
+	close(o->root_fd);
+}
+
+static void
+on_opened(struct gw *gw, struct aside *a)
+{
+	struct owners *o = (struct owners *)((char *)a -
+			   offsetof(struct owners, aside));
+
+	(void)gw;
+	o->state = o->opened;
+	memcpy(o->why, o->opened_why, CF_STATE_WHY);
+	o->tried = true;
+	set_phase(o, o->state ? OPEN : SHUT);
+	if (!o->state)
+		log_error("%s: nothing can be changed in this share: %s",
+			  o->name, o->why);
+	tell(o);
+}
+
+static int
+open_aside(struct owners *o, struct fs_share *fs)
+{
+	o->root_fd = fcntl(fs_share_root(fs), F_DUPFD_CLOEXEC, 0);
+	if (o->root_fd < 0)
+		return -errno;
+	set_phase(o, OPENING);
+	o->aside.run = run_open;
+	o->aside.done = on_opened;
+	aside_run(o->gw, &o->aside);
+	return -EINPROGRESS;
+}
+
+/* On a pool thread. */
+static int
+run_chore(void *arg, unsigned doing)
+{
+	struct owners *o = arg;
+	int next_ms = -1;
+
+	if (doing & CHORE_WORK)
+		next_ms = cf_state_work(o->state);
+	if (doing & CHORE_CLOSE)
+		cf_state_put(o->state);
+	return next_ms;
+}
+
+static bool
+on_ended(struct gw *gw, void *arg, unsigned done)
+{
+	struct owners *o = arg;
+
+	if (!(done & CHORE_CLOSE))
+		return true;
+	o->state = NULL;
+	o->tried = false;
+	o->chore.wanted = 0;
+	set_phase(o, SHUT);
+	tell(o);
+	gw_check_stopped(gw);
+	return false;
+}
+
+static struct owners *
+make(struct gw *gw, const char *name)
 {
 	struct owners *o = calloc(1, sizeof(*o));
 
 	if (!o)
 		return NULL;
-	o->chore = (struct chore){ .gw = share->gw, .arg = o, .run = run,
+	o->gw = gw;
+	snprintf(o->name, sizeof(o->name), "%s", name);
+	o->chore = (struct chore){ .gw = gw, .arg = o, .run = run_chore,
 				   .ended = on_ended };
+	LIST_INSERT_HEAD(&gw->stores, o, link);
+	set_phase(o, SHUT);
 	if (chore_init(&o->chore)) {
-		free(o);
+		drop(o);
 		return NULL;
 	}
-	pthread_mutex_init(&o->lock, NULL);
-	pthread_cond_init(&o->cond, NULL);
-	snprintf(o->name, sizeof(o->name), "%s", share->tag->name);
-	share->tag->owners = o;
-	open_state(o, share);
 	return o;
 }
 
-/* A share of the tag comes just when the store is to be closed, and it stays
- * open; or is being closed: what has it open must end first, which takes a
- * moment. */
-static void
-reopen(struct owners *o, struct share *share)
-{
-	if (o->state && (o->chore.wanted & CHORE_CLOSE)) {
-		o->chore.wanted &= ~(unsigned)CHORE_CLOSE;
-		o->chore.closing = false;
-		return;
-	}
-	if (o->state) {
-		pthread_mutex_lock(&o->lock);
-		while (!o->closed)
-			pthread_cond_wait(&o->cond, &o->lock);
-		o->closed = false;
-		pthread_mutex_unlock(&o->lock);
-	}
-	o->chore.closing = false;
-	open_state(o, share);
-}
+/* ---- a share's life ---- */
 
-/* Would this share use the store? */
+/* Would a share like this record? */
 static bool
-is_wanted(struct share *share)
+is_wanted(struct gw *gw, const struct conf_share *c, struct fs_share *fs)
 {
-	const struct conf_share *c = share->conf;
-
 	if (c->owners != CONF_OWNERS_AUTO)
 		return c->owners == CONF_OWNERS_STORE;
-	if (!fs_share_lacks_owners(share->fs))
+	if (!fs_share_lacks_owners(fs))
 		return false;
 	if (c->state_store != CONF_STORE_SQLITE || !c->state_inside)
 		return true;
 	log_warn("%s: owners that the host cannot hold are not recorded: "
-		 "state_dir %s lies inside a share", c->tag,
-		 share->gw->state_dir);
+		 "state_dir %s lies inside a share", c->tag, gw->state_dir);
 	return false;
 }
 
 int
-owners_new(struct share *share)
+owners_begin(struct gw *gw, const struct conf_share *conf, struct fs_share *fs,
+	     struct owners **used)
 {
-	struct owners *o = share->tag->owners;
+	struct owners *o;
+	int err;
 
-	if (!is_wanted(share))
+	*used = NULL;
+	if (conf->state_store == CONF_STORE_XATTR || !is_wanted(gw, conf, fs))
 		return 0;
-	if (share->conf->state_store == CONF_STORE_XATTR)
-		return fs_share_record(share->fs, NULL);
-	if (o && (o->chore.closing || !o->state))
-		reopen(o, share);
+	o = find(gw, conf->tag);
 	if (!o)
-		o = make(share);
+		o = make(gw, conf->tag);
 	if (!o)
 		return -ENOMEM;
-	if (!o->users++ && o->state)	/* leave() has stopped its timer */
-		chore_want(&o->chore, CHORE_WORK);
-	atomic_store(&o->hurry, false);
-	share->records = true;
-	if (o->state)
-		return fs_share_record(share->fs, o->state);
-	fs_share_forbid(share->fs);
+	/* It has not begun to close: it stays open. */
+	if (o->phase == CLOSING && (o->chore.wanted & CHORE_CLOSE)) {
+		o->chore.wanted &= ~(unsigned)CHORE_CLOSE;
+		set_phase(o, OPEN);
+	}
+	if (o->phase == SHUT && !o->tried) {
+		err = open_aside(o, fs);
+		end_if_unused(o);
+		return err;
+	}
+	if (o->phase == OPENING || o->phase == CLOSING)
+		return -EINPROGRESS;
+	o->tried = false;
+	o->jobs++;
+	*used = o;
 	return 0;
 }
 
-/* The last share has gone, and nobody exports or checks any more. */
-static void
-close_if_unused(struct owners *o)
+int
+owners_new(struct share *share, struct owners *o)
 {
-	if (o->users || o->jobs || o->chore.closing)
-		return;
-	o->chore.closing = true;
-	chore_want(&o->chore, CHORE_CLOSE);
-}
-
-/* True: nothing has to be waited for. */
-static bool
-leave(struct share *share)
-{
-	struct owners *o = share->tag->owners;
-
-	share->records = false;
-	if (--o->users)
-		return true;
-	evtimer_del(o->chore.timer);
-	if (!o->state && o->chore.doing) {	/* reopen() has failed */
-		o->chore.closing = true;
-		return false;
-	}
+	if (!o)
+		return share->conf->state_store == CONF_STORE_XATTR &&
+		       is_wanted(share->gw, share->conf, share->fs) ?
+		       fs_share_record(share->fs, NULL) : 0;
+	o->users++;
+	owners_release(o, false);
+	share->tag->owners = o;
+	share->records = true;
+	atomic_store(&o->hurry, false);
 	if (!o->state) {
-		drop(o, share->tag);
-		return true;
+		fs_share_forbid(share->fs);
+		return 0;
 	}
-	atomic_store(&o->hurry, true);
-	close_if_unused(o);
-	return false;
+	/* It is open since just now, or has had no timer since the last share
+	 * left. */
+	chore_want(&o->chore, CHORE_WORK);
+	return fs_share_record(share->fs, o->state);
 }
 
-bool
-owners_close(struct share *share)
-{
-	struct owners *o = share->tag->owners;
-
-	if (share->records)
-		return leave(share);
-	/* A tag that goes takes it along. */
-	return !o || o->users || share->tag->refs > 1;
-}
-
-/* A share that was never served: if nobody else uses the store, it has
- * nothing to write. */
 void
-owners_discard(struct share *share)
+owners_close(struct share *share)
 {
 	struct owners *o = share->tag->owners;
 
 	if (!share->records)
 		return;
-	if (o->users > 1 || !o->state || o->chore.doing || o->jobs) {
-		leave(share);
-		return;
-	}
 	share->records = false;
-	cf_state_put(o->state);
-	drop(o, share->tag);
+	if (--o->users)
+		return;
+	share->tag->owners = NULL;
+	atomic_store(&o->hurry, true);
+	evtimer_del(o->chore.timer);
+	end_if_unused(o);
 }
 
 /* ---- for others ---- */
@@ -279,7 +317,7 @@ owners_use(struct share *share, bool alone, struct owners **owners,
 {
 	struct owners *o = share->tag->owners;
 
-	if (!share->records || !o || o->chore.closing) {
+	if (!share->records) {
 		snprintf(why, size, "nothing is recorded of this share in "
 			 "state_dir (see owners and state_store)");
 		return -EOPNOTSUPP;
@@ -306,7 +344,7 @@ owners_release(struct owners *o, bool alone)
 	o->jobs--;
 	if (alone)
 		o->alone = false;
-	close_if_unused(o);
+	end_if_unused(o);
 }
 
 bool
@@ -321,7 +359,7 @@ owners_stats(struct share *share, struct cf_state_stats *stats)
 	struct owners *o = share->tag->owners;
 
 	memset(stats, 0, sizeof(*stats));
-	if (o && o->state && !o->chore.closing)
+	if (o && o->state)
 		cf_state_stats(o->state, stats);
 }
 
@@ -331,7 +369,7 @@ owners_info(struct share *share, struct cf_state_info *info)
 	struct owners *o = share->tag->owners;
 
 	memset(info, 0, sizeof(*info));
-	if (o && o->state && !o->chore.closing)
+	if (o && o->state)
 		cf_state_info(o->state, info);
 }
 

@@ -121,7 +121,7 @@ share_discard(struct share *share)
 	if (share->fs)
 		share_close_fs(share->gw, share->fs);
 	fold_discard(share);
-	owners_discard(share);
+	owners_close(share);
 	for (size_t i = 0; i < share->nolder; i++)
 		conf_share_put(share->older[i]);
 	free(share->older);
@@ -144,16 +144,17 @@ share_prepare(struct gw *gw, struct conf_share *conf, struct share *old,
 	      struct share **out, char *why, size_t size)
 {
 	struct share *share = share_new(gw, conf);
+	struct owners *owners = NULL;
 	int err = -ENOMEM;
 
 	if (share && share_is_wanted(conf, old)) {
-		err = opening_take(gw, conf, &share->fs, why, size);
+		err = opening_take(gw, conf, &share->fs, &owners, why, size);
 		if (!err)
 			fs_share_budget(share->fs, gw->budget);
 		if (!err)
-			err = fold_new(share);
+			err = owners_new(share, owners);
 		if (!err)
-			err = owners_new(share);
+			err = fold_new(share);
 		if (!err)
 			err = share_bind(gw, conf, old, &share->sock, why,
 					 size);
@@ -374,7 +375,7 @@ again:
 void
 share_free(struct share *share)
 {
-	if (!fold_close(share) || !owners_close(share))
+	if (!fold_close(share))
 		return;
 	TAILQ_REMOVE(&share->gw->shares, share, link);
 	share_discard(share);

@@ -9,14 +9,16 @@
  * at once, so that the daemon may be killed at any time.  Nothing reaches the
  * real disk.
  *
- * While there is a file LASTSYNC_HOLD no sync ends; they make a file of that
- * name and ".held".
+ * While there is a file LASTSYNC_HOLD no sync ends; while there is one of that
+ * name and ".open", no state.db is opened.  Who waits makes a file of that name
+ * and ".held".
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,27 +117,30 @@ keep(int fd)
 }
 
 static void
-hold(void)
+hold(const char *what)
 {
-	const char *path = getenv("LASTSYNC_HOLD");
-	char held[PATH_MAX];
+	const char *name = getenv("LASTSYNC_HOLD");
+	char path[PATH_MAX], held[PATH_MAX + 8];
 
-	if (!path)
+	if (!name)
 		return;
+	snprintf(path, sizeof(path), "%s%s", name, what);
 	snprintf(held, sizeof(held), "%s.held", path);
 	while (!access(path, F_OK)) {
-		close(open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+		close(openat(AT_FDCWD, held, O_WRONLY | O_CREAT | O_CLOEXEC,
+			     0600));
 		usleep(1000);
 	}
 }
 
 int fsync(int fd);
 int fdatasync(int fd);
+int open64(const char *path, int flags, ...);
 
 int
 fsync(int fd)
 {
-	hold();
+	hold("");
 	return keep(fd);
 }
 
@@ -143,4 +148,22 @@ int
 fdatasync(int fd)
 {
 	return fsync(fd);
+}
+
+/* SQLite's way. */
+int
+open64(const char *path, int flags, ...)
+{
+	const char *name = strrchr(path, '/');
+	mode_t mode = 0;
+	va_list ap;
+
+	if (flags & O_CREAT) {
+		va_start(ap, flags);
+		mode = va_arg(ap, mode_t);
+		va_end(ap);
+	}
+	if (name && !strcmp(name, "/state.db"))
+		hold(".open");
+	return openat(AT_FDCWD, path, flags, mode);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The store of a tag whose last share leaves and comes back while the store
- * waits for its disk (tests/lastsync.c): the control thread waits for nothing
- * that only it can begin, and what was recorded is there.
+ * The store of a tag while its disk does not answer (tests/lastsync.c), and
+ * shares leave and come: the control thread does not wait, and what was
+ * recorded is there.
  */
 #include "config.h"
 
@@ -48,23 +48,43 @@ exists_within(const char *path, int ms)
 	return !access(path, F_OK);
 }
 
+/* The file `hold` is made and waited for. */
+static const char *
+held(void)
+{
+	static char path[220];
+
+	snprintf(path, sizeof(path), "%s.held", hold);
+	return path;
+}
+
+static void
+make_hold(void)
+{
+	unlink(held());
+	make_file(hold);
+}
+
+static void
+is_held(const char *what)
+{
+	ok(exists_within(held(), WAIT_MS), "the store waits for its disk%s",
+	   what);
+}
+
 /* From now on the store's next sync does not end. */
 static void
 hold_disk(const char *change)
 {
-	char held[220];
-
-	snprintf(held, sizeof(held), "%s.held", hold);
-	unlink(held);
 	/* The first change since it was opened waits for the disk, too. */
 	if (change)
 		control("write shares/again/state \"file\" uid=1", "");
-	make_file(hold);
+	make_hold();
 	if (change)
 		control(change, "");
 	else
 		stream_open(&first, &d, FIRST);
-	ok(exists_within(held, WAIT_MS), "the store waits for its disk");
+	is_held("");
 }
 
 static void
@@ -82,6 +102,26 @@ come(const char *keys, const char *want)
 	snprintf(more, sizeof(more), "%s%s", section, keys);
 	daemon_keys(&d, more);
 	control("write ctl reload", want);
+}
+
+/* The same, but the answer comes later. */
+static void
+begin_to_come(struct stream *reload)
+{
+	daemon_keys(&d, section);
+	stream_open(reload, &d, "write ctl reload");
+}
+
+static void
+comes(struct stream *reload, const char *want)
+{
+	const char *line = stream_line(reload, WAIT_MS);
+
+	if (line && !strncmp(line, "ok ", 3))
+		line = stream_line(reload, WAIT_MS);
+	if (!ok(line && strstr(line, want), "then: %s", want))
+		printf("# %s\n", line ? line : "nothing");
+	close(reload->fd);
 }
 
 static void
@@ -154,6 +194,52 @@ test_sync(void)
 	is_int(syncs, -2, "it is synced");
 }
 
+/* It is being closed when the share comes back. */
+static void
+test_close(void)
+{
+	struct stream reload;
+
+	control("write shares/again/state \"file\" uid=10", "");
+	make_hold();
+	leave();
+	is_held(", to close");
+	begin_to_come(&reload);
+	control("read version", "");
+	control("read shares/one/status", "one");
+	unlink(hold);
+	comes(&reload, "again: added");
+	is_there("uid=10");
+}
+
+static void
+test_open(void)
+{
+	struct stream reload;
+	size_t len = strlen(hold);
+
+	leave();
+	strcpy(hold + len, ".open");
+	make_hold();
+	begin_to_come(&reload);
+	is_held(", to open");
+	control("read version", "");
+	control("read shares/one/status", "one");
+	unlink(hold);
+	comes(&reload, "again: added");
+	is_there("uid=10");
+
+	leave();
+	make_hold();
+	begin_to_come(&reload);
+	comes(&reload, "state does not answer");
+	unlink(hold);
+	come("", "again: added");
+	is_there("uid=10");
+	unlink(held());
+	hold[len] = '\0';
+}
+
 int
 main(void)
 {
@@ -177,9 +263,11 @@ main(void)
 	test_back();
 	test_often();
 	test_sync();
+	test_close();
+	test_open();
 	unlink(hold);
+	d.forgiven = "reload";
 	daemon_stop(&d);
-	strcat(hold, ".held");
-	unlink(hold);
+	unlink(held());
 	return tap_done();
 }

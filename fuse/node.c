@@ -234,6 +234,17 @@ fs_node_find(struct fs_session *s, const struct fs_mount *m,
 	return n;
 }
 
+/* Handles have 32 random bits for each use of a number: when a guest remembers
+ * tens of thousands of files that had the same one, two have equal handles. */
+static bool
+same_handle(const struct fs_node *n, const struct fs_mount *m,
+	    const struct statx *stx, const struct file_handle *h)
+{
+	return h && n->handle && fs_handle_equal(h, n->handle) &&
+	       (!n->has_btime || !(stx->stx_mask & STATX_BTIME) ||
+		(m->flags & FS_MOUNT_STACKED) || same_birth(n, stx));
+}
+
 static struct fs_node *
 find_in(struct fs_node *n, const struct fs_mount *m, const struct statx *stx,
 	const struct file_handle *h)
@@ -241,9 +252,7 @@ find_in(struct fs_node *n, const struct fs_mount *m, const struct statx *stx,
 	for (; n; n = n->hash_next) {
 		if (!same_key(n, m, stx))
 			continue;
-		if (fs_nodefd_held(n))
-			return n;
-		if (h && n->handle && fs_handle_equal(h, n->handle))
+		if (fs_nodefd_held(n) || same_handle(n, m, stx, h))
 			return n;
 	}
 	return NULL;

@@ -52,6 +52,39 @@ test_reuse(const char *where, unsigned handles)
 	fc_free(c);
 }
 
+static int
+compare(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Of 100,000 files that had the same number, two have equal handles more often
+ * than not. */
+static void
+test_equal_handles(const char *where)
+{
+	struct fc *c = fc_new(where);
+	long n = tap_scaled(20000), twice = 0;
+	int64_t *id = calloc((size_t)n, sizeof(*id));
+
+	fc_start(c);
+	for (long i = 0; id && i < n; i++) {
+		fc_file(c, "f", "");
+		id[i] = fc_lookup(c, 1, "f");
+		fc_unlink(c, 1, "f");
+	}
+	if (id)
+		qsort(id, (size_t)n, sizeof(*id), compare);
+	for (long i = 1; id && i < n; i++)
+		twice += id[i] == id[i - 1];
+	is_int(id ? twice : -1, 0, "no two of %ld files are one to the guest",
+	       n);
+	free(id);
+	fc_free(c);
+}
+
 static double
 cpu_seconds(void)
 {
@@ -484,6 +517,7 @@ main(void)
 	test_reuse(NULL, CONF_HANDLES_NEVER);
 	if (shm)
 		test_reuse("/dev/shm", CONF_HANDLES_PREFER);
+	test_equal_handles(NULL);
 	test_deleted_chain(NULL, false);
 	test_deleted_chain(NULL, true);
 	test_named_again(NULL);

@@ -3,8 +3,8 @@ noinst_LIBRARIES += fuse/libfuse.a
 fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
 	fuse/data.c fuse/decode.c fuse/dir.c fuse/dosattr.c fuse/dosattr.h \
 	fuse/export.c fuse/file.c fuse/fold.c fuse/fold.h fuse/fs.h fuse/fuse.h \
-	fuse/handle.c fuse/idle.c fuse/ids.c fuse/ids.h fuse/init.c fuse/io.c \
-	fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
+	fuse/handle.c fuse/idle.c fuse/ids.c fuse/ids.h fuse/init.c fuse/inode.h \
+	fuse/io.c fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
 	fuse/node.c fuse/nodefd.c fuse/nodes.h \
 	fuse/ops.c fuse/owners.c fuse/owners.h \
 	fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/sys.h \

@@ -3,13 +3,8 @@
  * Nodes: the inodes that a guest knows, each under an id that never means
  * another inode.
  *
- * Two inodes are the same when device, mount, number and file handle are.  The
- * handle holds the file system's own generation, but reading it costs an open;
- * so for a node that is *aged* the birth time stands in for it: when the node
- * was made, the coarse clock, which file systems take birth times from, was
- * already past its birth time, so no later inode can have the same number and
- * the same birth time.  A node without a handle holds its inode open, which
- * keeps the number from being used again.
+ * Whether an inode is that of a node is decided in inode.h; a node without a
+ * handle holds its inode open, which keeps the number from being used again.
  *
  * A node whose inode is gone stays until the guest forgets it, which some
  * guests never do, while the host gives the number to one new inode after the
@@ -29,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fuse/fs.h"
+#include "fuse/inode.h"
 
 static uint64_t
 hash_of(uint64_t dev, uint64_t ino, const struct fs_mount *m)
@@ -146,45 +141,6 @@ set_gone(struct fs_shard *sh, struct fs_node *n, bool gone)
 	atomic_store(&n->deleted, gone);
 }
 
-/* `m` may have become another mount since it was found; that of a node stays
- * what it is. */
-static bool
-same_number(const struct fs_node *n, const struct fs_mount *m,
-	    const struct statx *stx)
-{
-	return n->ino == stx->stx_ino && n->dev == fs_statx_dev(stx) &&
-	       n->mount == m &&
-	       atomic_load_explicit(&m->id, memory_order_relaxed) ==
-	       stx->stx_mnt_id;
-}
-
-static bool
-same_key(const struct fs_node *n, const struct fs_mount *m,
-	 const struct statx *stx)
-{
-	return same_number(n, m, stx) && n->type == (stx->stx_mode & S_IFMT);
-}
-
-static bool
-same_birth(const struct fs_node *n, const struct statx *stx)
-{
-	return n->has_btime && (stx->stx_mask & STATX_BTIME) &&
-	       n->btime_sec == stx->stx_btime.tv_sec &&
-	       n->btime_nsec == stx->stx_btime.tv_nsec;
-}
-
-/* May birth time stand in for the handle? */
-static bool
-is_aged(const struct fs_mount *m, const struct statx *stx,
-	const struct timespec *now)
-{
-	if (!(stx->stx_mask & STATX_BTIME) || (m->flags & FS_MOUNT_STACKED))
-		return false;
-	return now->tv_sec > stx->stx_btime.tv_sec ||
-	       (now->tv_sec == stx->stx_btime.tv_sec &&
-		now->tv_nsec > (long)stx->stx_btime.tv_nsec);
-}
-
 /* Nodes that guests hold. */
 static void
 count_nodes(struct fs_session *s, int by)
@@ -234,17 +190,6 @@ fs_node_find(struct fs_session *s, const struct fs_mount *m,
 	return n;
 }
 
-/* Handles have 32 random bits for each use of a number: when a guest remembers
- * tens of thousands of files that had the same one, two have equal handles. */
-static bool
-same_handle(const struct fs_node *n, const struct fs_mount *m,
-	    const struct statx *stx, const struct file_handle *h)
-{
-	return h && n->handle && fs_handle_equal(h, n->handle) &&
-	       (!n->has_btime || !(stx->stx_mask & STATX_BTIME) ||
-		(m->flags & FS_MOUNT_STACKED) || same_birth(n, stx));
-}
-
 static struct fs_node *
 find_in(struct fs_node *n, const struct fs_mount *m, const struct statx *stx,
 	const struct file_handle *h)
@@ -252,7 +197,7 @@ find_in(struct fs_node *n, const struct fs_mount *m, const struct statx *stx,
 	for (; n; n = n->hash_next) {
 		if (!same_key(n, m, stx))
 			continue;
-		if (fs_nodefd_held(n) || same_handle(n, m, stx, h))
+		if (fs_nodefd_held(n) || same_handle(n, stx, h))
 			return n;
 	}
 	return NULL;
@@ -567,8 +512,7 @@ may_be_removed(const struct fs_node *n, const struct fs_mount *m,
 	if (!same_key(n, m, stx) || atomic_load(&n->deleted) ||
 	    fs_node_id(n) == FUSE_ROOT_ID)
 		return false;
-	return !n->handle || !n->has_btime ||
-	       !(stx->stx_mask & STATX_BTIME) || same_birth(n, stx);
+	return !n->handle || !other_birth(n, stx);
 }
 
 void

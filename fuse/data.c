@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fuse/owners.h"
+#include "fuse/reads.h"
 
 enum {
 	COPY_MAX = 1 << 30,	/* COPY_FILE_RANGE answers in 32 bits */
@@ -189,6 +190,8 @@ fs_op_read(struct fs_ctx *c, const void *arg, void *out)
 			fs_count(&c->req->counters->read_bytes, (size_t)n);
 		return n;
 	}
+	if (flags && fs_reads_add(c, in->offset, size))
+		return FS_LATER;
 	while (done < size) {
 		ssize_t n = read_some(c, in->offset, done, size, flags);
 

@@ -36,6 +36,7 @@ struct fs_wait;
 	X(errors, "requests answered with an error")                         \
 	X(malformed, "requests too short or inconsistent to be answered")    \
 	X(deferred, "requests given to the worker pool")                     \
+	X(reads_together, "READs done with others by one system call")       \
 	X(read_bytes, "bytes of file data read by the guest")                \
 	X(written_bytes, "bytes of file data written by the guest")          \
 	X(reopened, "nodes opened again by their file handle")               \
@@ -191,6 +192,7 @@ void fs_thread_relax(struct fs_thread *thread);
 enum {
 	FS_MAY_BLOCK = 1 << 0,	/* this thread may wait for a disk */
 	FS_HIPRIO = 1 << 1,	/* it came on the hiprio queue */
+	FS_MORE = 1 << 2,	/* there are more: it may be put off (FS_LATER) */
 };
 
 struct fs_req {
@@ -224,6 +226,8 @@ struct fs_req {
 #define FS_DEFER (-EINPROGRESS)
 #define FS_GONE (-EFAULT)
 #define FS_PARKED (-EALREADY)
+#define FS_LATER (-ENOTUNIQ)
+#define FS_ALONE (-EREMCHG)
 
 /*
  * Serve one request.  Returns the bytes of the reply, which is in `out`
@@ -235,9 +239,24 @@ struct fs_req {
  *   FS_PARKED it waits: call again with the same `wait` when resume() was
  *             called, or at wake_us (CLOCK_MONOTONIC) at the latest.  Only
  *             with FS_MAY_BLOCK.
+ *   FS_LATER  it is put off until fs_together(); only with FS_MORE.  The iovecs
+ *             of `out` must stay as they are until then.
  */
 ssize_t fs_serve(struct fs_session *session, struct fs_thread *thread,
 		 struct fs_req *req);
+
+/* Is it of a kind that is put off?  A look at what the guest may still change,
+ * to know whether FS_MORE is worth finding out about. */
+bool fs_may_be_later(const struct fs_req *req);
+
+/*
+ * Do what was put off, at most FS_TOGETHER_MAX requests: answer[i] is what
+ * fs_serve() would have returned for the i-th of them, or FS_ALONE: call it
+ * again, without FS_MORE.
+ */
+#define FS_TOGETHER_MAX 16
+#define FS_LATER_PIECES 40	/* of such a request, in and out */
+void fs_together(struct fs_thread *thread, ssize_t *answer);
 
 /* Bytes of file data that a request has moved when its reply has `len` bytes;
  * with the room for it, the most it can.  After fs_serve(). */

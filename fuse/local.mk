@@ -6,9 +6,10 @@ fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
 	fuse/handle.c fuse/idle.c fuse/ids.c fuse/ids.h fuse/init.c fuse/inode.h \
 	fuse/io.c fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
 	fuse/node.c fuse/nodefd.c fuse/nodes.h \
-	fuse/ops.c fuse/owners.c fuse/owners.h \
+	fuse/ops.c fuse/owners.c fuse/owners.h fuse/reads.c fuse/reads.h \
 	fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/sys.h \
-	fuse/table.c fuse/windows.c fuse/wire.h fuse/xattr.c
+	fuse/table.c fuse/uring.c fuse/uring.h fuse/windows.c fuse/wire.h \
+	fuse/xattr.c
 
 # Tests: tests/fuseclient.h makes requests, each program tries one behaviour.
 check_LIBRARIES += tests/libfuseclient.a
@@ -28,7 +29,7 @@ fuse_tests = tests/test-fuse-cache \
 	tests/test-fuse-names tests/test-fuse-node tests/test-fuse-options \
 	tests/test-fuse-overflow tests/test-fuse-owners \
 	tests/test-fuse-readonly \
-	tests/test-fuse-special tests/test-fuse-threads \
+	tests/test-fuse-special tests/test-fuse-threads tests/test-fuse-together \
 	tests/test-fuse-windows tests/test-fuse-xattr tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
@@ -81,6 +82,8 @@ tests_test_fuse_readonly_SOURCES = tests/test-fuse-readonly.c
 tests_test_fuse_readonly_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_together_SOURCES = tests/test-fuse-together.c
+tests_test_fuse_together_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c
 tests_test_fuse_threads_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_windows_SOURCES = tests/test-fuse-windows.c

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "fuse/owners.h"
+#include "fuse/reads.h"
 #include "fuse/show.h"
 
 #define IN(x) sizeof(struct fuse_##x##_in)
@@ -367,8 +368,8 @@ fs_serve(struct fs_session *session, struct fs_thread *thread,
 		fs_count(&req->counters->malformed, 1);
 		n = -EINVAL;
 	}
-	if (n == FS_PARKED)
-		return FS_PARKED;
+	if (n == FS_PARKED || n == FS_LATER)
+		return n;
 	if (req->wait) {
 		fs_wait_end(req->wait);
 		req->wait = NULL;
@@ -400,6 +401,7 @@ fs_thread_new(struct fs_thread **thread)
 		return err;
 	}
 	t->in_proc = false;
+	t->reads = NULL;
 	*thread = t;
 	return 0;
 }
@@ -410,6 +412,7 @@ fs_thread_free(struct fs_thread *thread)
 	if (!thread)
 		return;
 	fs_thread_relax(thread);
+	fs_reads_free(thread->reads);
 	free(thread);
 }
 

@@ -487,13 +487,13 @@ int pool_new(struct gw *gw, unsigned size, struct pool **pool);
 /* Ends idle threads; false if some are stuck in a request. */
 bool pool_free(struct pool *pool);
 /*
- * Give the request in `c`, which `t` has taken off `q`, to the pool; copies
- * what it needs.  -ENOMEM, 0, or 1: so many of the share wait now that the
+ * Give the request `req` in `c`, which `t` has taken off `q`, to the pool;
+ * copies what it needs.  -ENOMEM, 0, or 1: so many of the share wait now that the
  * thread is to take no more.  t->full becomes false and the thread is woken
  * when it may again.
  */
 int pool_submit(struct pool *pool, struct qthread *t, struct vh_queue *q,
-		struct vh_chain *c);
+		struct vh_chain *c, const struct fs_req *req);
 /* Before the thread is freed. */
 void pool_forget(struct pool *pool, struct qthread *t);
 /* Add the requests of one share to list[*n], which has room for `max`; *n

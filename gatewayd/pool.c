@@ -447,11 +447,11 @@ job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
 
 int
 pool_submit(struct pool *p, struct qthread *t, struct vh_queue *q,
-	    struct vh_chain *c)
+	    struct vh_chain *c, const struct fs_req *req)
 {
 	struct session *s = t->session;
 	struct share *share = s->share;
-	struct job *job = job_new(s, q, c, &t->req);
+	struct job *job = job_new(s, q, c, req);
 	bool full;
 
 	if (!job)

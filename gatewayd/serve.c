@@ -12,6 +12,15 @@
 #define BATCH_BYTES (256 << 10)	/* answer earlier after this much data */
 #define BATCH_NS 50000		/* or after this long */
 #define BATCH_SHOW 4		/* answers that the guest may see before */
+#define LATER_BYTES (1 << 20)	/* put off no more than that, */
+#define LATER_NS 10000		/* nor for longer behind others */
+
+/* A request that is put off (FS_LATER). */
+struct later {
+	struct vh_chain chain;
+	struct fs_req req;
+	uint64_t since;
+};
 
 /* Answers that wait to be published together. */
 struct batch {
@@ -26,6 +35,10 @@ struct batch {
 	bool tracing;		/* these three as they were when it began */
 	uint64_t slow_ns;
 	struct throttle *throttle;	/* NULL: no limit */
+	struct iovec *iov;	/* for the next chain */
+	struct later later[FS_TOGETHER_MAX];
+	unsigned nlater;
+	size_t later_bytes;
 };
 
 static void
@@ -83,50 +96,69 @@ must_wait(struct batch *b)
 
 /* To the pool. */
 static int
-defer(struct batch *b, struct vh_chain *c)
+defer(struct batch *b, struct vh_chain *c, const struct fs_req *req)
 {
 	struct qthread *t = b->t;
 	int r;
 
 	batch_publish(b);
-	r = pool_submit(t->session->share->gw->pool, t, b->q, c);
+	r = pool_submit(t->session->share->gw->pool, t, b->q, c, req);
 	if (r > 0)
 		t->held |= HOLD_REQUESTS | hold_of(b->q);
 	t->now = gw_clock_ns(&t->clock);
 	return r < 0 ? r : 0;
 }
 
-/* Count what was served; the end of one is the beginning of the next. */
+/* Count what was served from `since` until now. */
 static void
-served(struct batch *b, const struct vh_chain *c, size_t len)
+served(struct batch *b, const struct fs_req *req, size_t len, uint64_t since)
 {
 	struct qthread *t = b->t;
-	uint64_t since = t->now;
 	struct op_done done = {
-		.opcode = t->req.opcode,
-		.error = t->req.error,
-		.bytes_in = c->in_len,
+		.opcode = req->opcode,
+		.error = req->error,
+		.bytes_in = req->in_len,
 		.bytes_out = len,
+		.ns = t->now - since,
 	};
 
-	t->now = gw_clock_ns(&t->clock);
-	done.ns = t->now - since;
 	done.slow = b->slow_ns && done.ns >= b->slow_ns;
 	op_count(&t->ops, &done);
 	if (done.slow)
-		inflight_slow(t->session, &t->req, done.ns);
+		inflight_slow(t->session, req, done.ns);
 	if (b->tracing)
-		trace_reply(t->session, &t->req, len, done.ns);
+		trace_reply(t->session, req, len, done.ns);
 }
 
-/* 0 or, when the session is broken, -errno. */
-static int
-serve_one(struct batch *b, struct vh_chain *c)
+/* With what fs_serve() returned.  0 or, when the session is broken, -errno. */
+static inline __attribute__((always_inline)) int
+answer(struct batch *b, struct vh_chain *c, const struct fs_req *req,
+       ssize_t n, uint64_t since)
 {
-	struct qthread *t = b->t;
-	struct session *s = t->session;
-	struct fs_req *req = &t->req;
-	ssize_t n;
+	if (b->throttle)
+		throttle_pay(b->throttle, since,
+			     fs_req_data(req, n == FS_DEFER ? c->out_len :
+					      n > 0 ? (size_t)n : 0));
+	if (n == FS_DEFER) {
+		if (!defer(b, c, req))
+			return 0;
+		n = 0;		/* out of memory: the chain is given back */
+	}
+	if (n == FS_GONE) {
+		session_broken(b->t->session, "guest memory went away while a "
+			       "request used it");
+		return -EFAULT;
+	}
+	n = n > 0 ? n : 0;
+	served(b, req, (size_t)n, since);
+	batch_add(b, c, n);
+	return 0;
+}
+
+static void
+take(struct batch *b, const struct vh_chain *c)
+{
+	struct fs_req *req = &b->t->req;
 
 	req->in = c->iov;
 	req->nin = c->nin;
@@ -135,28 +167,80 @@ serve_one(struct batch *b, struct vh_chain *c)
 	req->nout = c->nout;
 	req->out_len = c->out_len;
 	req->flags = vh_queue_index(b->q) == 0 ? FS_HIPRIO : 0;
+}
+
+/* What fs_serve() returns; t->now is the end of it. */
+static inline __attribute__((always_inline)) ssize_t
+serve(struct batch *b)
+{
+	struct qthread *t = b->t;
+	ssize_t n;
+
 	atomic_store_explicit(&t->since, t->now, memory_order_relaxed);
+	n = fs_serve(t->session->fs, b->ft, &t->req);
+	t->now = gw_clock_ns(&t->clock);
+	return n;
+}
+
+/* Do what was put off. */
+static int
+serve_later(struct batch *b)
+{
+	ssize_t n[FS_TOGETHER_MAX];
+	struct qthread *t = b->t;
+	unsigned nlater = b->nlater;
+	int rc = 0;
+
+	b->iov = b->later[0].chain.iov;
+	b->nlater = 0;
+	b->later_bytes = 0;
+	fs_together(b->ft, n);
+	t->now = gw_clock_ns(&t->clock);
+	for (unsigned i = 0; i < nlater && !rc; i++) {
+		struct later *l = &b->later[i];
+		const struct fs_req *req = &l->req;
+
+		if (n[i] == FS_ALONE) {
+			take(b, &l->chain);
+			n[i] = serve(b);
+			req = &t->req;
+		}
+		rc = answer(b, &l->chain, req, n[i], l->since);
+	}
+	return rc;
+}
+
+static int
+put_off(struct batch *b, const struct vh_chain *c, uint64_t since)
+{
+	b->later[b->nlater++] = (struct later){ *c, b->t->req, since };
+	b->iov += c->nin + c->nout;
+	b->later_bytes += c->out_len;
+	return b->nlater == FS_TOGETHER_MAX || b->later_bytes >= LATER_BYTES ?
+	       serve_later(b) : 0;
+}
+
+static int
+serve_one(struct batch *b, struct vh_chain *c)
+{
+	struct qthread *t = b->t;
+	uint64_t since = t->now;
+	ssize_t n;
+	int rc;
+
+	take(b, c);
+	if (fs_may_be_later(&t->req) &&
+	    (b->nlater || vh_queue_has_work(b->q)))
+		t->req.flags |= FS_MORE;
 	if (b->tracing)
-		trace_request(s, req);
-	n = fs_serve(s->fs, b->ft, req);
-	if (b->throttle)
-		throttle_pay(b->throttle, t->now,
-			     fs_req_data(req, n == FS_DEFER ? c->out_len :
-					      n > 0 ? (size_t)n : 0));
-	if (n == FS_DEFER) {
-		if (!defer(b, c))
-			return 0;
-		n = 0;		/* out of memory: the chain is given back */
-	}
-	if (n == FS_GONE) {
-		session_broken(s, "guest memory went away while a request "
-			       "used it");
-		return -EFAULT;
-	}
-	n = n > 0 ? n : 0;
-	served(b, c, (size_t)n);
-	batch_add(b, c, n);
-	return 0;
+		trace_request(t->session, &t->req);
+	n = serve(b);
+	if (n == FS_LATER)
+		return put_off(b, c, since);
+	rc = answer(b, c, &t->req, n, since);
+	if (!rc && b->nlater && t->now - b->later[0].since > LATER_NS)
+		rc = serve_later(b);
+	return rc;
 }
 
 int
@@ -179,6 +263,9 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 					 memory_order_acquire);
 	b.slow_ns = atomic_load_explicit(&t->session->share->gw->slow_ns,
 					 memory_order_relaxed);
+	b.iov = iov;
+	b.nlater = 0;
+	b.later_bytes = 0;
 	b.throttle = &t->session->share->tag->throttle;
 	if (hold != HOLD_REQUESTS ||
 	    !atomic_load_explicit(&b.throttle->on, memory_order_relaxed))
@@ -187,11 +274,16 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 	while (!rc && taken < SERVE_BATCH && !(t->held & hold)) {
 		if (b.throttle && must_wait(&b))
 			break;
-		rc = vh_queue_pop(q, &c, iov);
+		rc = vh_queue_pop(q, &c, b.iov);
 		if (rc <= 0)
 			break;
 		taken++;
 		rc = serve_one(&b, &c);
+	}
+	if (b.nlater) {
+		int err = serve_later(&b);
+
+		rc = rc < 0 ? rc : err;
 	}
 	if (taken)
 		atomic_store_explicit(&t->since, 0, memory_order_relaxed);
@@ -202,3 +294,4 @@ serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,
 	}
 	return taken;
 }
+

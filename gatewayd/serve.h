@@ -21,8 +21,12 @@ enum {
 	HOLD_HIPRIO = 1 << 1,
 };
 
+/* Pieces of the chain that is served, behind those of chains that are put
+ * off. */
+#define SERVE_IOV (VH_IOV_MAX + FS_TOGETHER_MAX * FS_LATER_PIECES)
+
 /*
- * Serve what waits on `q`; `iov` has VH_IOV_MAX places.  Number of requests
+ * Serve what waits on `q`; `iov` has SERVE_IOV places.  Number of requests
  * taken, or -errno after session_broken().
  */
 int serve_batch(struct qthread *t, struct vh_queue *q, struct fs_thread *ft,

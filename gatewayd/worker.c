@@ -267,7 +267,7 @@ static void *
 qthread_main(void *arg)
 {
 	struct qthread *t = arg;
-	struct iovec *iov = malloc(VH_IOV_MAX * sizeof(*iov));
+	struct iovec *iov = malloc(SERVE_IOV * sizeof(*iov));
 	struct vh_queue *hiprio = NULL;
 	struct fs_thread *ft = NULL;
 

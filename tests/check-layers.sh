@@ -32,7 +32,7 @@ BEGIN {
 	lib[++n] = "^ini\\.h$";			knows[n] = "conf"
 	lib[++n] = "^sqlite3";			knows[n] = "casefold"
 	lib[++n] = "^linux/(virtio_|vhost)";	knows[n] = "vhost"
-	lib[++n] = "^linux/fuse\\.h$";		knows[n] = "fuse"
+	lib[++n] = "^linux/(fuse|io_uring)\\.h$";	knows[n] = "fuse"
 	lib[++n] = "^(event2/|ev(ent|http|dns|util|rpc))"; knows[n] = "gatewayd"
 
 	# gatewayctl mount hands on the messages of the host kernel itself.

@@ -110,6 +110,6 @@ struct fs_info fc_info(struct fc *c);
 void fc_empty(struct fc *c);	/* removes all that is in the directory */
 void fc_file(struct fc *c, const char *name, const char *text);
 int fc_stat(struct fc *c, const char *name, struct stat *st);
-unsigned fc_count_fds(void);
+unsigned fc_count_fds(void);	/* but for those of io_uring */
 
 #endif

@@ -29,6 +29,7 @@ test_defaults(void)
 	is_int(s->negative_timeout_us, 0, "negative_timeout");
 	is_int(s->max_write, 1 << 20, "max_write");
 	is_int(s->inline_io, CONF_INLINE_AUTO, "inline");
+	is_int(s->io_uring, true, "io_uring");
 	is_int(s->inode_file_handles, CONF_HANDLES_PREFER,
 	       "inode_file_handles");
 	is_int(try_conf->gateway.control_mode, 0660, "control_mode");

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io_uring, as linux/io_uring.h describes it.  Reads with RWF_NOWAIT are done
+ * while they are submitted, by this thread: the kernel neither hands them to a
+ * thread of its own nor keeps them until there is data.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fuse/sys.h"
+#include "fuse/uring.h"
+
+/* Linux 5.6: also the first that has IORING_OP_READ. */
+#define NEEDED (IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | \
+		IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RW_CUR_POS)
+
+static void *
+map(int fd, size_t size, off_t what)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_POPULATE, fd, what);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void
+find_rings(struct fs_uring *u, const struct io_uring_params *p)
+{
+	unsigned *index = (void *)(u->rings + p->sq_off.array);
+
+	u->sq_tail = (void *)(u->rings + p->sq_off.tail);
+	u->sq_mask = p->sq_entries - 1;
+	u->cq_head = (void *)(u->rings + p->cq_off.head);
+	u->cq_tail = (void *)(u->rings + p->cq_off.tail);
+	u->cq_mask = p->cq_entries - 1;
+	u->cqe = (void *)(u->rings + p->cq_off.cqes);
+	for (unsigned i = 0; i < p->sq_entries; i++)
+		index[i] = i;
+}
+
+int
+fs_uring_init(struct fs_uring *u, unsigned entries)
+{
+	struct io_uring_params p = { 0 };
+	size_t sq, cq;
+
+	*u = (struct fs_uring){ .entries = entries };
+	u->fd = (int)fs_sys(SYS_io_uring_setup, entries, (long)&p, 0, 0, 0, 0);
+	if (u->fd < 0)
+		return u->fd;
+	if ((p.features & NEEDED) != NEEDED || p.sq_entries != entries) {
+		fs_uring_fini(u);
+		return -EOPNOTSUPP;
+	}
+	sq = p.sq_off.array + p.sq_entries * sizeof(unsigned);
+	cq = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
+	u->size = sq > cq ? sq : cq;
+	u->rings = map(u->fd, u->size, IORING_OFF_SQ_RING);
+	u->sqe = map(u->fd, entries * sizeof(*u->sqe), IORING_OFF_SQES);
+	if (!u->rings || !u->sqe) {
+		fs_uring_fini(u);
+		return -ENOMEM;
+	}
+	find_rings(u, &p);
+	return 0;
+}
+
+void
+fs_uring_fini(struct fs_uring *u)
+{
+	if (u->rings)
+		munmap(u->rings, u->size);
+	if (u->sqe)
+		munmap(u->sqe, u->entries * sizeof(*u->sqe));
+	close(u->fd);
+	u->fd = -1;
+}
+
+void
+fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
+	      unsigned niov, uint64_t offset)
+{
+	struct io_uring_sqe *s = &u->sqe[(*u->sq_tail + u->n) & u->sq_mask];
+
+	*s = (struct io_uring_sqe){
+		.opcode = niov == 1 ? IORING_OP_READ : IORING_OP_READV,
+		.fd = fd,
+		.off = offset,
+		.addr = (uintptr_t)(niov == 1 ? iov->iov_base : iov),
+		.len = niov == 1 ? (unsigned)iov->iov_len : niov,
+		.rw_flags = RWF_NOWAIT,
+		.user_data = u->n++,
+	};
+}
+
+/* Take what is done; how many. */
+static unsigned
+reap(struct fs_uring *u, int *res)
+{
+	unsigned head = *u->cq_head, n = 0;
+	unsigned tail = __atomic_load_n(u->cq_tail, __ATOMIC_ACQUIRE);
+
+	for (; head != tail; head++, n++) {
+		const struct io_uring_cqe *e = &u->cqe[head & u->cq_mask];
+
+		res[e->user_data] = e->res;
+	}
+	__atomic_store_n(u->cq_head, head, __ATOMIC_RELEASE);
+	return n;
+}
+
+int
+fs_uring_go(struct fs_uring *u, int *res)
+{
+	unsigned n = u->n, begun = 0, done = 0;
+	int err = 0;
+
+	u->n = 0;
+	__atomic_store_n(u->sq_tail, *u->sq_tail + n, __ATOMIC_RELEASE);
+	/* Once is enough, but for signals and want of memory. */
+	while (done < (err ? begun : n)) {
+		unsigned more = err ? 0 : n - begun;
+		long r = fs_sys(SYS_io_uring_enter, u->fd, more,
+				begun + more - done, IORING_ENTER_GETEVENTS, 0,
+				0);
+
+		if (r > 0)
+			begun += (unsigned)r;
+		else if (r < 0 && r != -EINTR && !err)
+			err = (int)r;
+		done += reap(u, res);
+	}
+	return err;
+}

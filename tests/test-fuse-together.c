@@ -257,6 +257,22 @@ test_off(struct fc *c, uint64_t id, uint64_t fh)
 	fs_together(c->thread, &(ssize_t){ 0 });
 }
 
+/* The guest begins anew meanwhile. */
+static void
+test_restart(struct fc *c, uint64_t id)
+{
+	uint64_t fh = (uint64_t)fc_open(c, id, O_RDONLY);
+	unsigned fds = fc_count_fds();
+	ssize_t n;
+
+	is_int(ask(c, 0, id, fh, 77, 4096, ROOM), FS_LATER, "before INIT");
+	is_int(fc_init(c, 38, FC_ALL_FLAGS).major, 7, "INIT");
+	fs_together(c->thread, &n);
+	ok(is_right(0, n, 77, 4096), "is answered after it");
+	ok(fc_count_fds() < fds, "and its file closed");
+	is_int(ask(c, 0, id, fh, 77, 4096, ROOM), HEAD, "there is no handle");
+}
+
 /* A thread that cannot have a ring, for whatever reason. */
 static void
 test_no_ring(struct fc *c, uint64_t id, uint64_t fh)
@@ -338,6 +354,9 @@ main(void)
 		test_cold(c, (uint64_t)id, fh, fd);
 		test_off(c, (uint64_t)id, fh);
 		test_no_ring(c, (uint64_t)id, fh);
+		fs_thread_free(c->thread);
+		fs_thread_new(&c->thread);
+		test_restart(c, (uint64_t)id);
 	} else {
 		tap_skip("READs together",
 			 "RWF_NOWAIT does not work in the build directory");

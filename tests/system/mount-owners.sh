@@ -33,6 +33,7 @@ control_socket = $d/run/ctl
 state_dir = $d/state
 [s]
 path = $d/share
+$([ "$how" = nobody ] || echo socket_group = root)
 C
 	chown -R 65534:65534 "$d"
 	start_daemon

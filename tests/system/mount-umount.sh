@@ -44,7 +44,10 @@ for disk in memory disk; do
 	mount_disk "$disk" || skip_all "cannot mount a $disk"
 done
 
+# A daemon below can give no socket to another group, such as kvm.
 cat >"$run/conf.d/shares.conf" <<END
+[defaults]
+socket_group = root
 [share]
 path = $share
 [casefold]

@@ -108,7 +108,7 @@ is_right(const struct out *o)
 		       (unsigned long long)o->offset, n, o->size,
 		       guest_why(g));
 	return n == (int)o->size &&
-	       (o->opcode != FUSE_READ ||
+	       (o->opcode != FUSE_READ || !n ||
 		!memcmp(got, data + o->offset, o->size));
 }
 

@@ -27,8 +27,8 @@ enum {
 
 enum { ALIGN = 4096 };
 
-static void *
-aligned(size_t size)
+void *
+fs_aligned(size_t size)
 {
 	return aligned_alloc(ALIGN, (size + ALIGN) / ALIGN * ALIGN);
 }
@@ -38,7 +38,7 @@ static ssize_t
 read_direct(struct fs_ctx *c, uint64_t offset, size_t size)
 {
 	size_t done = 0;
-	char *buf = aligned(size);
+	char *buf = fs_aligned(size);
 	ssize_t n = 0;
 
 	if (!buf)
@@ -83,7 +83,7 @@ write_rest(struct fs_ctx *c, const char *buf, size_t size, off_t offset)
 static ssize_t
 write_direct(struct fs_ctx *c, const struct fuse_write_in *in, int flags)
 {
-	struct iovec v = { .iov_base = aligned(in->size) };
+	struct iovec v = { .iov_base = fs_aligned(in->size) };
 	off_t offset = (off_t)in->offset;
 	ssize_t n;
 
@@ -165,6 +165,13 @@ read_flags(const struct fs_ctx *c, const struct fs_mount *m)
 	return m->flags & FS_MOUNT_MEMORY ? 0 : FS_DEFER;
 }
 
+static ssize_t
+defer(struct fs_ctx *c, const struct fs_mount *m)
+{
+	c->together = fs_reads_wanted(c, m);
+	return FS_DEFER;
+}
+
 /* Never short but at the end of the file: the guest would believe that the
  * file ends there. */
 ssize_t
@@ -182,16 +189,17 @@ fs_op_read(struct fs_ctx *c, const void *arg, void *out)
 		return flags;
 	if (in->offset > INT64_MAX - size)
 		return -EINVAL;
+	if ((c->fh->flags & O_DIRECT) && fs_disk_defers(c, m))
+		return defer(c, m);
+	if (fs_reads_add(c, in->offset, size))
+		return FS_LATER;
 	if (c->fh->flags & O_DIRECT) {
-		ssize_t n = fs_disk_defers(c, m) ? FS_DEFER :
-			    read_direct(c, in->offset, size);
+		ssize_t n = read_direct(c, in->offset, size);
 
 		if (n > 0)
 			fs_count(&c->req->counters->read_bytes, (size_t)n);
 		return n;
 	}
-	if (flags && fs_reads_add(c, in->offset, size))
-		return FS_LATER;
 	while (done < size) {
 		ssize_t n = read_some(c, in->offset, done, size, flags);
 
@@ -203,7 +211,7 @@ fs_op_read(struct fs_ctx *c, const void *arg, void *out)
 			continue;
 		}
 		if (n == -EAGAIN && (flags & RWF_NOWAIT))
-			return FS_DEFER;
+			return defer(c, m);
 		if (n == -EINTR)
 			continue;
 		if (n < 0)

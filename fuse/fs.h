@@ -267,6 +267,7 @@ struct fs_ctx {
 	const struct fs_op *op;
 	bool may_block;
 	bool late;		/* something was done: no FS_DEFER */
+	bool together;		/* FS_DEFER: who may wait may put it off */
 	bool make_as_self;	/* the host does not have the caller */
 	struct fs_make make;	/* whose what is made is to be */
 
@@ -397,6 +398,7 @@ ssize_t fs_op_fsync(struct fs_ctx *c, const void *in, void *out);
 uint32_t fs_open_flags(struct fs_ctx *c, const struct fs_node *n, bool dir);
 
 /* data.c */
+void *fs_aligned(size_t size);	/* for O_DIRECT */
 ssize_t fs_op_read(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_write(struct fs_ctx *c, const void *in, void *out);
 ssize_t fs_op_fallocate(struct fs_ctx *c, const void *in, void *out);

@@ -36,7 +36,7 @@ struct fs_wait;
 	X(errors, "requests answered with an error")                         \
 	X(malformed, "requests too short or inconsistent to be answered")    \
 	X(deferred, "requests given to the worker pool")                     \
-	X(reads_together, "READs done with others by one system call")       \
+	X(reads_together, "READs begun with others by one system call")      \
 	X(read_bytes, "bytes of file data read by the guest")                \
 	X(written_bytes, "bytes of file data written by the guest")          \
 	X(reopened, "nodes opened again by their file handle")               \
@@ -235,6 +235,7 @@ struct fs_req {
  *   FS_DEFER  it may block and FS_MAY_BLOCK is not set: nothing was done yet;
  *             call again with FS_MAY_BLOCK from a thread that may wait.
  *             The iovecs must then be private copies, not guest memory.
+ *             FS_MORE is then in req->flags if it may be put off there.
  *   FS_GONE   guest memory went away while it was used: end the session.
  *   FS_PARKED it waits: call again with the same `wait` when resume() was
  *             called, or at wake_us (CLOCK_MONOTONIC) at the latest.  Only
@@ -248,15 +249,20 @@ ssize_t fs_serve(struct fs_session *session, struct fs_thread *thread,
 /* Is it of a kind that is put off?  A look at what the guest may still change,
  * to know whether FS_MORE is worth finding out about. */
 bool fs_may_be_later(const struct fs_req *req);
+/* Can this thread put anything off?  To be asked before FS_MORE is given
+ * together with FS_MAY_BLOCK. */
+bool fs_can_be_later(struct fs_thread *thread);
 
 /*
- * Do what was put off, at most FS_TOGETHER_MAX requests: answer[i] is what
- * fs_serve() would have returned for the i-th of them, or FS_ALONE: call it
- * again, without FS_MORE.
+ * Do what was put off, at most FS_TOGETHER_MAX requests.  done() is called for
+ * each as it is done, in any order; `answer` is what fs_serve() would have
+ * returned for the i-th of them, or FS_ALONE: call it again, without FS_MORE.
+ * With FS_MAY_BLOCK for all or for none of them.
  */
 #define FS_TOGETHER_MAX 16
 #define FS_LATER_PIECES 40	/* of such a request, in and out */
-void fs_together(struct fs_thread *thread, ssize_t *answer);
+typedef void fs_later_done(void *ctx, unsigned i, ssize_t answer);
+void fs_together(struct fs_thread *thread, fs_later_done *done, void *ctx);
 
 /* Bytes of file data that a request has moved when its reply has `len` bytes;
  * with the room for it, the most it can.  After fs_serve(). */

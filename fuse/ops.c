@@ -375,6 +375,8 @@ fs_serve(struct fs_session *session, struct fs_thread *thread,
 		req->wait = NULL;
 	}
 	if (n == FS_DEFER) {
+		req->flags &= ~(unsigned)FS_MORE;
+		req->flags |= c.together ? FS_MORE : 0;
 		fs_count(&req->counters->deferred, 1);
 		return FS_DEFER;
 	}

@@ -2,7 +2,7 @@
 /*
  * io_uring, as linux/io_uring.h describes it.  Reads with RWF_NOWAIT are done
  * while they are submitted, by this thread: the kernel neither hands them to a
- * thread of its own nor keeps them until there is data.
+ * thread of its own nor keeps them until there is data.  Others it keeps.
  */
 #include "config.h"
 
@@ -85,9 +85,10 @@ fs_uring_fini(struct fs_uring *u)
 
 void
 fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
-	      unsigned niov, uint64_t offset)
+	      unsigned niov, uint64_t offset, int flags, unsigned number)
 {
-	struct io_uring_sqe *s = &u->sqe[(*u->sq_tail + u->n) & u->sq_mask];
+	struct io_uring_sqe *s = &u->sqe[(*u->sq_tail + u->added++) &
+					 u->sq_mask];
 
 	*s = (struct io_uring_sqe){
 		.opcode = niov == 1 ? IORING_OP_READ : IORING_OP_READV,
@@ -95,14 +96,14 @@ fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
 		.off = offset,
 		.addr = (uintptr_t)(niov == 1 ? iov->iov_base : iov),
 		.len = niov == 1 ? (unsigned)iov->iov_len : niov,
-		.rw_flags = RWF_NOWAIT,
-		.user_data = u->n++,
+		.rw_flags = flags,
+		.user_data = number,
 	};
 }
 
 /* Take what is done; how many. */
 static unsigned
-reap(struct fs_uring *u, int *res)
+reap(struct fs_uring *u, fs_uring_done *done, void *ctx)
 {
 	unsigned head = *u->cq_head, n = 0;
 	unsigned tail = __atomic_load_n(u->cq_tail, __ATOMIC_ACQUIRE);
@@ -110,32 +111,36 @@ reap(struct fs_uring *u, int *res)
 	for (; head != tail; head++, n++) {
 		const struct io_uring_cqe *e = &u->cqe[head & u->cq_mask];
 
-		res[e->user_data] = e->res;
+		done(ctx, (unsigned)e->user_data, e->res);
 	}
 	__atomic_store_n(u->cq_head, head, __ATOMIC_RELEASE);
+	u->begun -= n;
 	return n;
 }
 
 int
-fs_uring_go(struct fs_uring *u, int *res)
+fs_uring_go(struct fs_uring *u, unsigned wait, fs_uring_done *done, void *ctx)
 {
-	unsigned n = u->n, begun = 0, done = 0;
+	unsigned left = u->added, got = 0;
 	int err = 0;
 
-	u->n = 0;
-	__atomic_store_n(u->sq_tail, *u->sq_tail + n, __ATOMIC_RELEASE);
-	/* Once is enough, but for signals and want of memory. */
-	while (done < (err ? begun : n)) {
-		unsigned more = err ? 0 : n - begun;
-		long r = fs_sys(SYS_io_uring_enter, u->fd, more,
-				begun + more - done, IORING_ENTER_GETEVENTS, 0,
-				0);
+	u->added = 0;
+	__atomic_store_n(u->sq_tail, *u->sq_tail + left, __ATOMIC_RELEASE);
+	/* Once is enough to begin all, but for signals and want of memory. */
+	do {
+		unsigned most = u->begun + left;
+		unsigned want = err || wait - got > most ? most : wait - got;
+		long r = fs_sys(SYS_io_uring_enter, u->fd, left, want,
+				IORING_ENTER_GETEVENTS, 0, 0);
 
-		if (r > 0)
-			begun += (unsigned)r;
-		else if (r < 0 && r != -EINTR && !err)
+		if (r > 0) {
+			u->begun += (unsigned)r;
+			left -= (unsigned)r;
+		} else if (r < 0 && r != -EINTR && !err) {
 			err = (int)r;
-		done += reap(u, res);
-	}
+			left = 0;
+		}
+		got += reap(u, done, ctx);
+	} while (left || (u->begun && (err || got < wait)));
 	return err;
 }

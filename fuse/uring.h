@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ring of io_uring(7), used for one thing: reads that do not wait, as many as
- * there are, by one system call.  When fs_uring_go() returns nothing is under
- * way any more.
+ * A ring of io_uring(7), used for one thing: reads, as many as there are, begun
+ * by one system call.
  */
 #ifndef FUSE_URING_H
 #define FUSE_URING_H
@@ -23,7 +22,8 @@ struct fs_uring {
 	unsigned *sq_tail, *cq_head, *cq_tail;
 	unsigned sq_mask, cq_mask;
 	const struct io_uring_cqe *cqe;
-	unsigned n;			/* added and not begun */
+	unsigned added;			/* and not begun */
+	unsigned begun;			/* and not done */
 };
 
 /* For `entries` reads at once, a power of two.  0, or -errno: the kernel has
@@ -31,16 +31,23 @@ struct fs_uring {
 int fs_uring_init(struct fs_uring *u, unsigned entries);
 void fs_uring_fini(struct fs_uring *u);
 
-/* One more, of fewer than `entries`; the iovecs stay the caller's and must stay
- * as they are until fs_uring_go(). */
+/*
+ * One more; added and under way may be `entries`.  The iovecs stay the caller's
+ * and must stay as they are until it is begun.  `number` is the caller's, flags
+ * are those of preadv2(2).
+ */
 void fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
-		   unsigned niov, uint64_t offset);
+		   unsigned niov, uint64_t offset, int flags, unsigned number);
+
+/* What preadv2(2) would have returned, or -errno. */
+typedef void fs_uring_done(void *ctx, unsigned number, int res);
 
 /*
- * Do them: res[i] is what preadv2(RWF_NOWAIT) would have returned for the i-th,
- * or -errno.  0; after -errno none of them is under way, res[] means nothing
- * and the ring is of no use any more.
+ * Begin all that were added and wait until `wait` more are done, or all.  0;
+ * after -errno nothing is under way, some may not have been begun and done()
+ * was not called for those; then the ring is of no use any more.
  */
-int fs_uring_go(struct fs_uring *u, int *res);
+int fs_uring_go(struct fs_uring *u, unsigned wait, fs_uring_done *done,
+		void *ctx);
 
 #endif

@@ -8,8 +8,8 @@
  * sleeps, without a thread, until fuse/ resumes it or its time comes; one idle
  * thread watches the time.
  *
- * A job owns private copies of the request and of the room for the reply: the
- * guest memory of a request that hangs can be taken away (vh_chain_finish()).
+ * READs that wait for a disk at the same time are given to one thread, which
+ * has all of them under way at once, where the kernel can do that.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,35 +18,13 @@
 #include <time.h>
 
 #include "gatewayd/gw.h"
+#include "gatewayd/job.h"
 
 #define POOL_SIZE 64		/* when thread_pool_size is 0 */
-#define JOB_MAX (1088 << 10)	/* bytes of a request, of a reply: 1 MiB and headers */
 #define SHARE_WAITING 128	/* jobs of one share that may wait, and */
 #define SHARE_BYTES (32u << 20)	/* their requests and room for replies */
+#define TOGETHER_BYTES (256u << 10)	/* of jobs that one thread takes at once */
 #define IDLE_S 10		/* a thread without work ends */
-
-struct job {
-	union {
-		STAILQ_ENTRY(job) link;	/* while it waits */
-		TAILQ_ENTRY(job) run;	/* while it runs */
-	};
-	struct session *session;
-	uint64_t since;		/* taken off the ring */
-	uint64_t unique, nodeid;
-	uint32_t opcode;
-	struct vh_queue *queue;
-	struct vh_chain chain;	/* iov is the job's copy */
-	struct iovec in, out;	/* private */
-	unsigned flags;
-
-	/* A request that waits for something else than a disk. */
-	TAILQ_ENTRY(job) sleeper;
-	struct fs_wait *wait;
-	uint64_t wake_us;
-	bool slept;		/* its age says nothing about us */
-	bool asleep;		/* under the lock: in pool.asleep */
-	bool resumed;		/* under the lock: before it fell asleep */
-};
 
 struct pool {
 	struct gw *gw;
@@ -99,27 +77,51 @@ make_ready(struct pool *p, struct share *share)
 	pthread_cond_signal(&p->work);
 }
 
-/* Under the lock: the next job, the shares taking turns. */
+/* Under the lock: the share's next job. */
 static struct job *
-take_job(struct pool *p)
+take_one(struct pool *p, struct share *share)
 {
-	struct share *share = TAILQ_FIRST(&p->ready);
-	struct job *job;
+	struct job *job = STAILQ_FIRST(&share->jobs);
 
-	if (!share)
-		return NULL;
-	TAILQ_REMOVE(&p->ready, share, ready);
-	share->is_ready = false;
-	job = STAILQ_FIRST(&share->jobs);
 	STAILQ_REMOVE_HEAD(&share->jobs, link);
 	share->njobs--;
 	share->job_bytes -= job->in.iov_len + job->out.iov_len;
-	go_on(share);
 	TAILQ_INSERT_TAIL(&share->running, job, run);
 	p->waiting--;
+	return job;
+}
+
+static bool
+is_together(const struct job *job)
+{
+	return job && (job->flags & FS_MORE);
+}
+
+/* Under the lock: the next job, the shares taking turns; with those behind it
+ * that can be under way at the same time if this thread can.  How many. */
+static unsigned
+take_jobs(struct pool *p, struct job **jobs, bool together)
+{
+	struct share *share = TAILQ_FIRST(&p->ready);
+	unsigned n = 0;
+	size_t bytes;
+
+	if (!share)
+		return 0;
+	TAILQ_REMOVE(&p->ready, share, ready);
+	share->is_ready = false;
+	jobs[n] = take_one(p, share);
+	bytes = jobs[n++]->out.iov_len;
+	while (together && is_together(jobs[0]) && n < FS_TOGETHER_MAX &&
+	       is_together(STAILQ_FIRST(&share->jobs)) &&
+	       bytes < TOGETHER_BYTES) {
+		jobs[n] = take_one(p, share);
+		bytes += jobs[n++]->out.iov_len;
+	}
+	go_on(share);
 	share->nrunning++;
 	make_ready(p, share);
-	return job;
+	return n;
 }
 
 /* Under the lock. */
@@ -148,89 +150,27 @@ run_task(struct pool *p)
 	return true;
 }
 
-/* Counted with the time that it waited. */
-static void
-count_job(struct job *job, const struct fs_req *req, size_t len)
-{
-	struct session *s = job->session;
-	struct gw *gw = s->share->gw;
-	struct tag *tag = s->share->tag;
-	uint64_t slow = atomic_load(&gw->slow_ns);
-	uint64_t ns = gw_clock_ns(&gw->clock) - job->since;
-	struct op_done done = {
-		.opcode = req->opcode,
-		.error = req->error,
-		.bytes_in = job->in.iov_len,
-		.bytes_out = len,
-		.ns = ns,
-		.slow = slow && ns >= slow && !job->slept,
-	};
-
-	pthread_mutex_lock(&tag->lock);
-	fs_counters_add(&tag->past, req->counters);
-	op_count(&tag->past_ops, &done);
-	pthread_mutex_unlock(&tag->lock);
-	if (done.slow)
-		inflight_slow(s, req, ns);
-	if (atomic_load(&tag->tracing))
-		trace_reply(s, req, len, ns);
-}
-
-static void job_resume(void *cookie);
-
-/* False: it is not answered yet. */
-static bool
-run_job(struct job *job, struct fs_thread *ft)
-{
-	struct session *s = job->session;
-	struct fs_counters counters;
-	struct fs_req req = {
-		.in = &job->in,
-		.nin = 1,
-		.in_len = job->in.iov_len,
-		.out = &job->out,
-		.nout = job->out.iov_len > 0,
-		.out_len = job->out.iov_len,
-		.flags = job->flags | FS_MAY_BLOCK,
-		.counters = &counters,
-		.resume = job_resume,
-		.cookie = job,
-		.wait = job->wait,
-	};
-	ssize_t n;
-
-	memset(&counters, 0, sizeof(counters));
-	n = fs_serve(s->fs, ft, &req);
-	fs_thread_relax(ft);
-	job->wait = req.wait;
-	job->wake_us = req.wake_us;
-	if (n == FS_PARKED)
-		return false;
-	n = n > 0 ? n : 0;
-	count_job(job, &req, (size_t)n);
-	switch (vh_chain_finish(job->queue, &job->chain, job->out.iov_base,
-				(size_t)n)) {
-	case VH_SIGNAL_DUE:
-		session_signal(s, vh_queue_index(job->queue));
-		break;
-	case -EFAULT:
-		session_broken(s, "guest memory was truncated while in use");
-		break;
-	}
-	return true;
-}
+/* A thread's jobs; in any order. */
+struct taken {
+	struct pool *p;
+	unsigned left;
+};
 
 static void
-finish_job(struct pool *p, struct job *job)
+finish_job(void *ctx, struct job *job)
 {
+	struct taken *taken = ctx;
+	struct pool *p = taken->p;
 	struct session *s = job->session;
 	struct share *share = s->share;
 	unsigned index = vh_queue_index(job->queue);
 
 	pthread_mutex_lock(&p->lock);
 	TAILQ_REMOVE(&share->running, job, run);
-	share->nrunning--;
-	make_ready(p, share);
+	if (--taken->left == 0) {
+		share->nrunning--;
+		make_ready(p, share);
+	}
 	pthread_mutex_unlock(&p->lock);
 	free(job);
 	session_job_end(s, index);	/* s and share may be gone after this */
@@ -287,7 +227,7 @@ wake_up(struct pool *p, struct job *job)
 }
 
 /* Any thread; what it waits for has happened. */
-static void
+void
 job_resume(void *cookie)
 {
 	struct job *job = cookie;
@@ -343,29 +283,44 @@ wait_for_job(struct pool *p)
 	       (!TAILQ_EMPTY(&p->asleep) && !p->nidle);
 }
 
+static void
+run_jobs(struct pool *p, struct job **jobs, unsigned n, struct fs_thread *ft)
+{
+	struct taken taken = { p, n };
+
+	if (n > 1)
+		job_run_together(jobs, n, ft, finish_job, &taken);
+	else if (job_run(jobs[0], ft))
+		finish_job(&taken, jobs[0]);
+	else
+		fall_asleep(p, jobs[0]);
+}
+
 static void *
 pool_main(void *arg)
 {
 	struct pool *p = arg;
 	struct fs_thread *ft = NULL;
-	struct job *job;
-	bool go_on = !fs_thread_new(&ft);
+	struct job *jobs[FS_TOGETHER_MAX];
+	bool go_on = !fs_thread_new(&ft), asked = false, together = false;
+	unsigned n;
 
 	pthread_mutex_lock(&p->lock);
 	while (go_on) {
 		wake_sleepers(p);
-		job = take_job(p);
-		if (!job) {
+		n = take_jobs(p, jobs, together);
+		if (!n) {
 			go_on = run_task(p) || wait_for_job(p);
 			continue;
 		}
 		if (p->wake_us)
 			grow(p);	/* somebody must watch the time */
 		pthread_mutex_unlock(&p->lock);
-		if (run_job(job, ft))
-			finish_job(p, job);
-		else
-			fall_asleep(p, job);
+		if (!asked && is_together(jobs[0])) {
+			together = fs_can_be_later(ft);
+			asked = true;
+		}
+		run_jobs(p, jobs, n, ft);
 		pthread_mutex_lock(&p->lock);
 	}
 	p->nthreads--;
@@ -395,54 +350,6 @@ grow(struct pool *p)
 		log_error("no thread for requests that wait for a disk");
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-static size_t
-copy_in(char *to, size_t size, const struct iovec *iov, unsigned n)
-{
-	size_t done = 0;
-
-	for (unsigned i = 0; i < n && done < size; i++) {
-		size_t len = iov[i].iov_len;
-
-		if (len > size - done)
-			len = size - done;
-		memcpy(to + done, iov[i].iov_base, len);
-		done += len;
-	}
-	return done;
-}
-
-/* One allocation: the job, its pieces of guest memory, request, reply. */
-static struct job *
-job_new(struct session *s, struct vh_queue *q, const struct vh_chain *c,
-	const struct fs_req *req)
-{
-	size_t in = req->in_len < JOB_MAX ? req->in_len : JOB_MAX;
-	size_t out = req->out_len < JOB_MAX ? req->out_len : JOB_MAX;
-	size_t pieces = (size_t)(c->nin + c->nout) * sizeof(struct iovec);
-	struct job *job = malloc(sizeof(*job) + pieces + in + out);
-	char *buf;
-
-	if (!job)
-		return NULL;
-	job->session = s;
-	job->queue = q;
-	job->chain = *c;
-	job->chain.iov = (struct iovec *)(job + 1);
-	memcpy(job->chain.iov, c->iov, pieces);
-	buf = (char *)(job + 1) + pieces;
-	job->in.iov_base = buf;
-	job->in.iov_len = copy_in(buf, in, req->in, req->nin);
-	job->out.iov_base = buf + in;
-	job->out.iov_len = out;
-	job->flags = req->flags;
-	job->opcode = req->opcode;
-	job->unique = req->unique;
-	job->nodeid = req->nodeid;
-	job->wait = NULL;
-	job->slept = job->asleep = job->resumed = false;
-	return job;
 }
 
 int

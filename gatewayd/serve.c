@@ -182,6 +182,14 @@ serve(struct batch *b)
 	return n;
 }
 
+static void
+keep_answer(void *ctx, unsigned i, ssize_t n)
+{
+	ssize_t *answers = ctx;
+
+	answers[i] = n;
+}
+
 /* Do what was put off. */
 static int
 serve_later(struct batch *b)
@@ -194,7 +202,7 @@ serve_later(struct batch *b)
 	b->iov = b->later[0].chain.iov;
 	b->nlater = 0;
 	b->later_bytes = 0;
-	fs_together(b->ft, n);
+	fs_together(b->ft, keep_answer, n);
 	t->now = gw_clock_ns(&t->clock);
 	for (unsigned i = 0; i < nlater && !rc; i++) {
 		struct later *l = &b->later[i];

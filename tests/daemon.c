@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <grp.h>
 #include <poll.h>
@@ -387,17 +388,38 @@ daemon_log_line(const struct daemon *d, long mark, const char *one,
 /* ------------------------------------------------------------------ */
 /* What it uses. */
 
+/* Rings of io_uring come with threads and go with them, those of the worker pool
+ * late; so do the kernel's helpers of theirs. */
+static bool
+is_of_ring(int dir, const char *name)
+{
+	char path[300], text[32] = "";
+	int fd;
+
+	if (readlinkat(dir, name, text, sizeof(text) - 1) > 0)
+		return !strcmp(text, "anon_inode:[io_uring]");
+	snprintf(path, sizeof(path), "%s/comm", name);
+	fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return !strncmp(text, "iou-", 4);
+}
+
 static int
 count_entries(const struct daemon *d, const char *what)
 {
 	char path[64];
+	struct dirent *e;
 	DIR *dir;
 	int n = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)d->server.pid, what);
 	dir = opendir(path);
-	while (dir && readdir(dir))
-		n++;
+	while (dir && (e = readdir(dir)))
+		n += !is_of_ring(dirfd(dir), e->d_name);
 	if (dir)
 		closedir(dir);
 	return n - 2;		/* "." and ".." */

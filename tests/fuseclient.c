@@ -331,6 +331,20 @@ serve_slowly(struct fc *c, struct fs_req *r)
 	return n;
 }
 
+static void
+keep_answer(void *ctx, unsigned i, ssize_t n)
+{
+	ssize_t *answers = ctx;
+
+	answers[i] = n;
+}
+
+static void
+together(struct fc *c, ssize_t *answers)
+{
+	fs_together(c->thread, keep_answer, answers);
+}
+
 /* Every other request as one of several that wait. */
 static ssize_t
 serve_at_once(struct fc *c, struct fs_req *r)
@@ -343,7 +357,7 @@ serve_at_once(struct fc *c, struct fs_req *r)
 		return n;
 	if (!(r->flags & FS_MORE) || r->opcode != FUSE_READ)
 		complain(c, "is put off", r->opcode);
-	fs_together(c->thread, &n);
+	together(c, &n);
 	r->flags = 0;
 	return n == FS_ALONE ? fs_serve(c->session, c->thread, r) : n;
 }

@@ -36,6 +36,7 @@ SYSTEM_TESTS += tests/system/guest-stop-cont.sh
 
 SYSTEM_TESTS += tests/system/mount-fscheck.sh \
 	tests/system/mount-submounts.sh tests/system/mount-umount.sh \
+	tests/system/mount-hung-disk.sh \
 	tests/system/mount-many.sh \
 	tests/system/mount-errno.sh \
 	tests/system/mount-bytes.sh tests/system/mount-stress.sh \

@@ -26,12 +26,20 @@ static uint64_t node, fh;
 static unsigned char data[FILE_SIZE];
 static char text[1 << 20];
 static unsigned seed = 1;
+static unsigned align = 1;	/* of offsets and sizes */
 
 static unsigned
 any(unsigned below)
 {
 	seed = seed * 1103515245 + 12345;
 	return (seed >> 8) % below;
+}
+
+/* Of what `align` allows. */
+static unsigned
+up_to(unsigned most)
+{
+	return most <= align ? align : (1 + any(most / align)) * align;
 }
 
 /* A request that is out. */
@@ -50,10 +58,10 @@ send_read(struct out *o)
 {
 	uint64_t left;
 
-	o->offset = any(FILE_SIZE + 4096);
+	o->offset = up_to(FILE_SIZE + 4096) - align;
 	o->rd = (struct fuse_read_in){
 		.fh = fh, .offset = o->offset,
-		.size = any(8) ? 1 + any(8192) : 1 + any(LONGEST),
+		.size = up_to(any(8) ? 8192 : LONGEST),
 	};
 	left = o->offset < FILE_SIZE ? FILE_SIZE - o->offset : 0;
 	o->size = o->rd.size < left ? o->rd.size : left;
@@ -66,9 +74,9 @@ send_read(struct out *o)
 static void
 send_write(struct out *o)
 {
-	o->offset = any(FILE_SIZE - 4096);
+	o->offset = up_to(FILE_SIZE - 4096) - align;
 	o->wr = (struct fuse_write_in){ .fh = fh, .offset = o->offset,
-					.size = 1 + any(4096) };
+					.size = up_to(4096) };
 	o->size = sizeof(struct fuse_write_out);
 	o->id = guest_send(g, &(struct guest_req){
 		.opcode = FUSE_WRITE, .nodeid = node,
@@ -128,6 +136,29 @@ rounds(long n)
 	return wrong;
 }
 
+/* All goes to the pool, where READs wait for the disk together. */
+static void
+test_direct(long n)
+{
+	uint64_t plain = fh;
+	long together;
+
+	if (guest_open_file(g, node, O_RDWR | O_DIRECT, &fh)) {
+		tap_skip("O_DIRECT", "not on this file system");
+		fh = plain;
+		return;
+	}
+	align = 4096;
+	together = daemon_number(&d, "shares/one/stats", "reads_together");
+	is_int(rounds(n), 0, "O_DIRECT: all answers are right");
+	together = daemon_number(&d, "shares/one/stats", "reads_together") -
+		   together;
+	printf("# %ld READs together\n", together);
+	align = 1;
+	guest_release(g, node, fh);
+	fh = plain;
+}
+
 static bool
 can_be(void)
 {
@@ -176,7 +207,7 @@ main(void)
 	char path[128], *why = NULL;
 	long n = tap_scaled(300), before, together;
 
-	daemon_start(&d, tags, NULL);
+	daemon_start(&d, tags, "[one]\nallow_direct_io = yes\n");
 	if (guest_open(daemon_socket(&d, "one", path), &set, &g, &why) ||
 	    guest_init(g, NULL)) {
 		ok(0, "a guest comes: %s", why);
@@ -200,16 +231,19 @@ main(void)
 	else
 		is_int(together, 0, "none was done together");
 	test_traced();
+	test_direct(n / 4);
 
-	daemon_keys(&d, "[one]\nio_uring = no\n");
+	daemon_keys(&d, "[one]\nallow_direct_io = yes\nio_uring = no\n");
 	is_int(daemon_ctl(&d, "write ctl reload", text, sizeof(text)), 0,
 	       "io_uring = no");
 	together = daemon_number(&d, "shares/one/stats", "reads_together");
 	is_int(rounds(n / 4), 0, "all answers are right");
+	test_direct(n / 8);
 	is_int(daemon_number(&d, "shares/one/stats", "reads_together"),
 	       together, "and none was done together");
 
-	daemon_keys(&d, "[one]\niops_limit = 20000\nbandwidth_limit = 50M\n");
+	daemon_keys(&d, "[one]\nallow_direct_io = yes\n"
+			"iops_limit = 20000\nbandwidth_limit = 50M\n");
 	daemon_ctl(&d, "write ctl reload", text, sizeof(text));
 	is_int(rounds(n / 4), 0, "answers where there is a limit");
 	guest_close(g);

@@ -40,6 +40,20 @@ put(struct fc *c, struct one *o, unsigned flags)
 	return fs_serve(c->session, c->thread, &o->req);
 }
 
+static void
+keep_answer(void *ctx, unsigned i, ssize_t n)
+{
+	ssize_t *answers = ctx;
+
+	answers[i] = n;
+}
+
+static void
+together(struct fc *c, ssize_t *answers)
+{
+	fs_together(c->thread, keep_answer, answers);
+}
+
 /* A READ whose answer has room for `size` bytes, in pieces of `piece`. */
 static void
 make(struct fc *c, unsigned i, uint64_t node, uint64_t fh, uint64_t offset,
@@ -119,7 +133,7 @@ test_together(struct fc *c, uint64_t id, uint64_t fh)
 		   ask(c, 2, id, fh, 3, 128 << 10, 4096) == FS_LATER,
 	   "three are put off");
 	ok(one[0].out[0] == 0x5a && one[2].out[HEAD] == 0x5a, "not done");
-	fs_together(c->thread, n);
+	together(c, n);
 	ok(is_right(0, n[0], 4096, 4096), "a page");
 	ok(is_right(1, n[1], 70000, 1), "a byte");
 	ok(is_right(2, n[2], 3, 128 << 10), "128 KiB in pieces");
@@ -134,7 +148,7 @@ test_together(struct fc *c, uint64_t id, uint64_t fh)
 	ok(is_right(FS_TOGETHER_MAX,
 		    ask(c, FS_TOGETHER_MAX, id, fh, 9, 4000, ROOM), 9, 4000),
 	   "one more is done at once");
-	fs_together(c->thread, n);
+	together(c, n);
 	for (unsigned i = 0; i < FS_TOGETHER_MAX; i++)
 		ok(is_right(i, n[i], i * 5000, 4000), "its answer");
 }
@@ -162,7 +176,7 @@ test_alone(struct fc *c, uint64_t id, uint64_t fh)
 	       "at the end of the file");
 	is_int(ask(c, 1, id, fh, FILE_SIZE, 4096, ROOM), FS_LATER, "behind it");
 	is_int(ask(c, 2, id, fh, 7, 4096, ROOM), FS_LATER, "and before it");
-	fs_together(c->thread, n);
+	together(c, n);
 	is_int(n[0], FS_ALONE, "is short");
 	is_int(n[1], FS_ALONE, "is nothing");
 	ok(is_right(2, n[2], 7, 4096), "is answered");
@@ -183,7 +197,7 @@ test_release(struct fc *c, uint64_t id)
 	fds = fc_count_fds();
 	is_int(fc_release(c, id, fh), 0, "is released");
 	is_int(fc_count_fds(), fds, "and not closed");
-	fs_together(c->thread, &n);
+	together(c, &n);
 	ok(is_right(0, n, 500, 4096), "its READ is answered");
 	is_int(fc_count_fds(), fds - 1, "then it is closed");
 	is_int(ask(c, 0, id, fh, 500, 4096, ROOM), HEAD, "and is no handle");
@@ -203,7 +217,7 @@ test_gone(struct fc *c, uint64_t id, uint64_t fh)
 	one[0].iout[1] = (struct iovec){ hole, 4096 };
 	is_int(put(c, &one[0], FS_MORE), FS_LATER, "into memory that goes");
 	is_int(ask(c, 1, id, fh, 9, 4096, ROOM), FS_LATER, "beside another");
-	fs_together(c->thread, n);
+	together(c, n);
 	is_int(n[0], FS_ALONE, "is not answered");
 	ok(is_right(1, n[1], 9, 4096), "the other is");
 	is_int(put(c, &one[0], 0), FS_GONE, "memory went away");
@@ -236,14 +250,87 @@ test_cold(struct fc *c, uint64_t id, uint64_t fh, int fd)
 	for (int i = 0; i < 100 && n != FS_DEFER; i++) {
 		chill(fd);
 		ask(c, 0, id, fh, 0, 4096, ROOM);
-		fs_together(c->thread, &n);
+		together(c, &n);
 	}
 	is_int(n, FS_DEFER, "what is on the disk only");
+	is_int(one[0].req.flags, FS_MORE, "may be put off by who may wait");
 	is_int(c->counters.deferred - was, 1, "is counted");
 	reads = c->counters.requests;
 	ok(is_right(0, put(c, &one[0], FS_MAY_BLOCK), 0, 4096),
 	   "and read by who may wait");
 	is_int(c->counters.requests - reads, 1, "as one request");
+}
+
+/* A thread that may wait has several under way at the same time. */
+static void
+test_waiting(struct fc *c, uint64_t id, int fd)
+{
+	uint64_t plain = (uint64_t)fc_open(c, id, O_RDONLY);
+	uint64_t direct = (uint64_t)fc_open(c, id, O_RDONLY | O_DIRECT);
+	const unsigned flags = FS_MORE | FS_MAY_BLOCK;
+	struct fs_counters was = c->counters;
+	ssize_t n[FS_TOGETHER_MAX];
+
+	ok(fs_can_be_later(c->thread), "waiting: a ring can be had");
+	make(c, 0, id, direct, 0, 4096, ROOM);
+	is_int(put(c, &one[0], FS_MORE), FS_DEFER, "O_DIRECT: to the pool");
+	is_int(one[0].req.flags, FS_MORE, "where it may be put off");
+	chill(fd);
+	for (unsigned i = 0; i < FS_TOGETHER_MAX; i++) {
+		make(c, i, id, i % 2 ? plain : direct, i * 8192, 8192, ROOM);
+		is_int(put(c, &one[i], flags), FS_LATER, "waiting: number %u",
+		       i);
+	}
+	memset(n, 0, sizeof(n));
+	together(c, n);
+	for (unsigned i = 0; i < FS_TOGETHER_MAX; i++)
+		ok(is_right(i, n[i], i * 8192, 8192), "its answer");
+	is_int(c->counters.requests - was.requests, FS_TOGETHER_MAX,
+	       "waiting: are counted");
+	make(c, 0, id, plain, 0, 150 << 10, ROOM);
+	is_int(put(c, &one[0], flags), FS_LATER, "waiting: a long one");
+	make(c, 1, id, direct, FILE_SIZE - 4096, 8192, ROOM);
+	is_int(put(c, &one[1], flags), FS_LATER, "waiting: the end");
+	make(c, 2, id, direct, 4096, 100, ROOM);
+	is_int(put(c, &one[2], flags), FS_LATER, "waiting: not aligned");
+	together(c, n);
+	ok(is_right(0, n[0], 0, 150 << 10), "is answered");
+	is_int(n[1], FS_ALONE, "is short");
+	ok(is_right(1, put(c, &one[1], FS_MAY_BLOCK), FILE_SIZE - 4096, 4096),
+	   "alone: as long as it is");
+	if (n[2] == FS_ALONE)
+		is_int(put(c, &one[2], FS_MAY_BLOCK), HEAD,
+		       "alone: an error");
+	else
+		ok(is_right(2, n[2], 4096, 100), "as this kernel likes it");
+	fc_release(c, id, plain);
+	fc_release(c, id, direct);
+}
+
+/* What goes to the pool for another reason is not put off there. */
+static void
+test_deferred(struct fc *c, uint64_t id, uint64_t fh, int fd)
+{
+	unsigned was = c->set.inline_io;
+
+	c->set.inline_io = CONF_INLINE_NO;
+	make(c, 0, id, fh, 0, 4096, ROOM);
+	is_int(put(c, &one[0], FS_MORE), FS_DEFER, "inline = no: to the pool");
+	is_int(one[0].req.flags, 0, "where it is done alone");
+	c->set.inline_io = was;
+	c->set.io_uring = false;
+	for (int i = 0; i < 100; i++) {
+		chill(fd);
+		if (ask(c, 0, id, fh, 0, 4096, ROOM) != FS_DEFER)
+			continue;
+		is_int(one[0].req.flags, 0, "io_uring = no: alone there, too");
+		break;
+	}
+	c->set.io_uring = true;
+	for (unsigned at = 0; at < FILE_SIZE; at += 128 << 10) {
+		make(c, 0, id, fh, at, 128 << 10, ROOM);
+		put(c, &one[0], FS_MAY_BLOCK);
+	}
 }
 
 static void
@@ -254,7 +341,7 @@ test_off(struct fc *c, uint64_t id, uint64_t fh)
 	   "io_uring = no: at once");
 	c->set.io_uring = true;
 	is_int(ask(c, 0, id, fh, 0, 4096, ROOM), FS_LATER, "yes: put off");
-	fs_together(c->thread, &(ssize_t){ 0 });
+	together(c, &(ssize_t){ 0 });
 }
 
 /* The guest begins anew meanwhile. */
@@ -267,7 +354,7 @@ test_restart(struct fc *c, uint64_t id)
 
 	is_int(ask(c, 0, id, fh, 77, 4096, ROOM), FS_LATER, "before INIT");
 	is_int(fc_init(c, 38, FC_ALL_FLAGS).major, 7, "INIT");
-	fs_together(c->thread, &n);
+	together(c, &n);
 	ok(is_right(0, n, 77, 4096), "is answered after it");
 	ok(fc_count_fds() < fds, "and its file closed");
 	is_int(ask(c, 0, id, fh, 77, 4096, ROOM), HEAD, "there is no handle");
@@ -313,7 +400,7 @@ test_memory(void)
 	if (ask(c, 0, (uint64_t)id, fh, 0, 4096, ROOM) == FS_LATER) {
 		ssize_t n;
 
-		fs_together(c->thread, &n);
+		together(c, &n);
 		is_int(n, has_nowait(fd) ? (ssize_t)HEAD + 4096 : FS_ALONE,
 		       "/dev/shm, the first time");
 		if (n == FS_ALONE)
@@ -339,6 +426,7 @@ main(void)
 	if (!has_uring())
 		tap_skip_all("io_uring is not allowed here");
 	c = fc_new(NULL);
+	c->set.allow_direct_io = true;
 	fc_start(c);
 	id = fc_create(c, 1, "file", O_RDWR, 0644, &fh);
 	for (unsigned i = 0; i < FILE_SIZE; i++)
@@ -352,6 +440,8 @@ main(void)
 		test_release(c, (uint64_t)id);
 		test_gone(c, (uint64_t)id, fh);
 		test_cold(c, (uint64_t)id, fh, fd);
+		test_waiting(c, (uint64_t)id, fd);
+		test_deferred(c, (uint64_t)id, fh, fd);
 		test_off(c, (uint64_t)id, fh);
 		test_no_ring(c, (uint64_t)id, fh);
 		fs_thread_free(c->thread);

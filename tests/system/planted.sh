@@ -82,6 +82,12 @@ faults() {
 		gatewayd/serve.c 's/^\tb->iov += c->nin + c->nout;/\t;/'
 	fault "test test-daemon-together" "all are counted" fuse/reads.c \
 		's/fs_count(&p->counters->requests, 1);/;/'
+	fault "test test-fuse-together" "its answer" fuse/reads.c \
+		's/^\tif (p->buf)$/\tif (0)/'
+	fault "test test-daemon-together" "O_DIRECT: all answers" gatewayd/job.c \
+		's/to.later\[nlater++\] = i;/to.later[nlater++] = n - 1 - i;/'
+	fault "test test-fuse-together" "alone there, too" fuse/ops.c \
+		's/req->flags |= c.together ? FS_MORE : 0;/req->flags |= FS_MORE;/'
 	# Memory that is plugged in.
 	fault "test test-vhost-mem" "one in it waits for the sync" vhost/ring.c \
 		's/atomic_load_explicit(&q->news/0 \&\& &/'

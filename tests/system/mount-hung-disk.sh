@@ -25,7 +25,8 @@ at_exit 'kill -CONT "$GATEWAYD_PID" 2>/dev/null
 	umount -l "$tmp/disk" 2>/dev/null; losetup -d "$loop" 2>/dev/null'
 loop=$(losetup --show -f --direct-io=on "$tmp/mnt-below/image") ||
 	skip_all "no loop device"
-mkfs.ext4 -q "$loop" && mount "$loop" "$tmp/disk" || bail "no disk"
+mkfs.ext4 -q "$loop" && mount -o noatime "$loop" "$tmp/disk" ||
+	bail "no disk"
 mkdir "$tmp/disk/share"
 fio --directory="$tmp/disk/share" --name=cold --size=32m --rw=write --bs=1m \
 	--verify=crc32c --do_verify=0 >"$tmp/fio.out" 2>&1 ||

@@ -112,6 +112,23 @@ requires_fuse() {
 	(: <>/dev/fuse) 2>/dev/null || skip_all "/dev/fuse cannot be opened"
 }
 
+# The kernel's caches are everybody's: what one test drops another may count on.
+# Those that drop them run at the same time, but not with those that do not
+# want that.  No longer than 3 minutes is waited for.
+caches() {
+	command -v flock >/dev/null 2>&1 || return 0
+	exec 4>>/tmp/gatewayd-test-caches.lock
+	flock -w 180 "$1" 4 || note "another test drops or wants caches"
+}
+
+drops_caches() {
+	caches -s
+}
+
+wants_caches() {
+	caches -x
+}
+
 # scaled N: N times SCALE, at least 1.
 scaled() {
 	awk -v n="$1" -v s="$SCALE" 'BEGIN {

@@ -8,6 +8,7 @@
 
 requires_root
 requires_fuse
+drops_caches
 byhandle=$top_builddir/tests/system/byhandle
 
 cat >"$run/conf.d/shares.conf" <<END

@@ -10,6 +10,7 @@
 requires_root
 requires_fuse
 requires setpriv
+wants_caches
 manynames=$top_builddir/tests/system/manynames
 
 memory=$(mktemp -d /dev/shm/gatewayd-test-XXXXXX) ||

@@ -10,6 +10,7 @@
 requires_root
 requires_fuse
 requires mkfs.ext4 setpriv
+drops_caches
 
 share=$tmp/share
 mkdir -p "$share/memory" "$share/disk"

@@ -320,8 +320,15 @@ test_deferred(struct fc *c, uint64_t id, uint64_t fh, int fd)
 	c->set.inline_io = was;
 	c->set.io_uring = false;
 	for (int i = 0; i < 100; i++) {
+		ssize_t n;
+
 		chill(fd);
-		if (ask(c, 0, id, fh, 0, 4096, ROOM) != FS_DEFER)
+		n = ask(c, 0, id, fh, 0, 4096, ROOM);
+		if (n == FS_LATER) {
+			together(c, &n);
+			ok(false, "io_uring = no: nothing is put off");
+		}
+		if (n != FS_DEFER)
 			continue;
 		is_int(one[0].req.flags, 0, "io_uring = no: alone there, too");
 		break;

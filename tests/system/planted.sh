@@ -73,11 +73,11 @@ faults() {
 	fault "test test-fuse-together" "is short" fuse/reads.c \
 		's/if (res < 0 || (size_t)res < p->size)/if (res < 0)/'
 	fault "test test-fuse-together" "then it is closed" fuse/reads.c \
-		's/fs_handle_put(r->read\[i\].fh);/;/'
+		's/fs_handle_put(p->fh);/;/'
 	fault "test test-fuse-together" "what is on the disk only" fuse/reads.c \
-		's/if (res == -EAGAIN)/if (0)/'
+		's/if (res == -EAGAIN &&/if (0 \&\&/'
 	fault "test test-fuse-together" "io_uring = no: at once" fuse/reads.c \
-		's/!c->share->set->io_uring/0/'
+		's/c->share->set->io_uring &&/true \&\&/'
 	fault "test test-daemon-together" "all answers are right" \
 		gatewayd/serve.c 's/^\tb->iov += c->nin + c->nout;/\t;/'
 	fault "test test-daemon-together" "all are counted" fuse/reads.c \

@@ -4,6 +4,10 @@
 # Runs in the guest of systemd.sh, as a service: gatewayd as an admin meets it.
 
 exec 2>&1
+[ -f /test/installed ] || {
+	echo "systemd-guest.sh is for the guest of systemd.sh"
+	exit 1
+}
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 unit=gatewayd.service
 config=$(grep '/gatewayd\.conf$' /test/installed)

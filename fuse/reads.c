@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * READs that are put off, to be done together.  Only what is answered whole by
- * what the host has in memory is answered here: the rest is as if it had never
- * been put off.
+ * READs that are put off, to be done together.  Only one that brings all that
+ * was asked for is answered here: the rest is as if it had never been put off.
  */
 #include "config.h"
 

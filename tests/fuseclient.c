@@ -339,8 +339,8 @@ keep_answer(void *ctx, unsigned i, ssize_t n)
 	answers[i] = n;
 }
 
-static void
-together(struct fc *c, ssize_t *answers)
+void
+fc_together(struct fc *c, ssize_t *answers)
 {
 	fs_together(c->thread, keep_answer, answers);
 }
@@ -357,7 +357,7 @@ serve_at_once(struct fc *c, struct fs_req *r)
 		return n;
 	if (!(r->flags & FS_MORE) || r->opcode != FUSE_READ)
 		complain(c, "is put off", r->opcode);
-	together(c, &n);
+	fc_together(c, &n);
 	r->flags = 0;
 	return n == FS_ALONE ? fs_serve(c->session, c->thread, r) : n;
 }

@@ -80,6 +80,9 @@ ssize_t fc_call(struct fc *c, uint32_t opcode, uint64_t node, const void *in,
 ssize_t fc_raw(struct fc *c, uint32_t opcode, uint64_t node, const void *bytes,
 	       size_t size, uint32_t len);
 
+/* Do what was put off; an answer for each, in the order of the requests. */
+void fc_together(struct fc *c, ssize_t *answers);
+
 /* Node ids and handles, or -errno. */
 int64_t fc_lookup(struct fc *c, uint64_t dir, const char *name);
 int64_t fc_mkdir(struct fc *c, uint64_t dir, const char *name, uint32_t mode);

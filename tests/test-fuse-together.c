@@ -40,20 +40,6 @@ put(struct fc *c, struct one *o, unsigned flags)
 	return fs_serve(c->session, c->thread, &o->req);
 }
 
-static void
-keep_answer(void *ctx, unsigned i, ssize_t n)
-{
-	ssize_t *answers = ctx;
-
-	answers[i] = n;
-}
-
-static void
-together(struct fc *c, ssize_t *answers)
-{
-	fs_together(c->thread, keep_answer, answers);
-}
-
 /* A READ whose answer has room for `size` bytes, in pieces of `piece`. */
 static void
 make(struct fc *c, unsigned i, uint64_t node, uint64_t fh, uint64_t offset,
@@ -133,7 +119,7 @@ test_together(struct fc *c, uint64_t id, uint64_t fh)
 		   ask(c, 2, id, fh, 3, 128 << 10, 4096) == FS_LATER,
 	   "three are put off");
 	ok(one[0].out[0] == 0x5a && one[2].out[HEAD] == 0x5a, "not done");
-	together(c, n);
+	fc_together(c, n);
 	ok(is_right(0, n[0], 4096, 4096), "a page");
 	ok(is_right(1, n[1], 70000, 1), "a byte");
 	ok(is_right(2, n[2], 3, 128 << 10), "128 KiB in pieces");
@@ -148,7 +134,7 @@ test_together(struct fc *c, uint64_t id, uint64_t fh)
 	ok(is_right(FS_TOGETHER_MAX,
 		    ask(c, FS_TOGETHER_MAX, id, fh, 9, 4000, ROOM), 9, 4000),
 	   "one more is done at once");
-	together(c, n);
+	fc_together(c, n);
 	for (unsigned i = 0; i < FS_TOGETHER_MAX; i++)
 		ok(is_right(i, n[i], i * 5000, 4000), "its answer");
 }
@@ -176,7 +162,7 @@ test_alone(struct fc *c, uint64_t id, uint64_t fh)
 	       "at the end of the file");
 	is_int(ask(c, 1, id, fh, FILE_SIZE, 4096, ROOM), FS_LATER, "behind it");
 	is_int(ask(c, 2, id, fh, 7, 4096, ROOM), FS_LATER, "and before it");
-	together(c, n);
+	fc_together(c, n);
 	is_int(n[0], FS_ALONE, "is short");
 	is_int(n[1], FS_ALONE, "is nothing");
 	ok(is_right(2, n[2], 7, 4096), "is answered");
@@ -197,7 +183,7 @@ test_release(struct fc *c, uint64_t id)
 	fds = fc_count_fds();
 	is_int(fc_release(c, id, fh), 0, "is released");
 	is_int(fc_count_fds(), fds, "and not closed");
-	together(c, &n);
+	fc_together(c, &n);
 	ok(is_right(0, n, 500, 4096), "its READ is answered");
 	is_int(fc_count_fds(), fds - 1, "then it is closed");
 	is_int(ask(c, 0, id, fh, 500, 4096, ROOM), HEAD, "and is no handle");
@@ -217,7 +203,7 @@ test_gone(struct fc *c, uint64_t id, uint64_t fh)
 	one[0].iout[1] = (struct iovec){ hole, 4096 };
 	is_int(put(c, &one[0], FS_MORE), FS_LATER, "into memory that goes");
 	is_int(ask(c, 1, id, fh, 9, 4096, ROOM), FS_LATER, "beside another");
-	together(c, n);
+	fc_together(c, n);
 	is_int(n[0], FS_ALONE, "is not answered");
 	ok(is_right(1, n[1], 9, 4096), "the other is");
 	is_int(put(c, &one[0], 0), FS_GONE, "memory went away");
@@ -250,7 +236,7 @@ test_cold(struct fc *c, uint64_t id, uint64_t fh, int fd)
 	for (int i = 0; i < 100 && n != FS_DEFER; i++) {
 		chill(fd);
 		ask(c, 0, id, fh, 0, 4096, ROOM);
-		together(c, &n);
+		fc_together(c, &n);
 	}
 	is_int(n, FS_DEFER, "what is on the disk only");
 	is_int(one[0].req.flags, FS_MORE, "may be put off by who may wait");
@@ -282,7 +268,7 @@ test_waiting(struct fc *c, uint64_t id, int fd)
 		       i);
 	}
 	memset(n, 0, sizeof(n));
-	together(c, n);
+	fc_together(c, n);
 	for (unsigned i = 0; i < FS_TOGETHER_MAX; i++)
 		ok(is_right(i, n[i], i * 8192, 8192), "its answer");
 	is_int(c->counters.requests - was.requests, FS_TOGETHER_MAX,
@@ -293,7 +279,7 @@ test_waiting(struct fc *c, uint64_t id, int fd)
 	is_int(put(c, &one[1], flags), FS_LATER, "waiting: the end");
 	make(c, 2, id, direct, 4096, 100, ROOM);
 	is_int(put(c, &one[2], flags), FS_LATER, "waiting: not aligned");
-	together(c, n);
+	fc_together(c, n);
 	ok(is_right(0, n[0], 0, 150 << 10), "is answered");
 	is_int(n[1], FS_ALONE, "is short");
 	ok(is_right(1, put(c, &one[1], FS_MAY_BLOCK), FILE_SIZE - 4096, 4096),
@@ -325,7 +311,7 @@ test_deferred(struct fc *c, uint64_t id, uint64_t fh, int fd)
 		chill(fd);
 		n = ask(c, 0, id, fh, 0, 4096, ROOM);
 		if (n == FS_LATER) {
-			together(c, &n);
+			fc_together(c, &n);
 			ok(false, "io_uring = no: nothing is put off");
 		}
 		if (n != FS_DEFER)
@@ -348,7 +334,7 @@ test_off(struct fc *c, uint64_t id, uint64_t fh)
 	   "io_uring = no: at once");
 	c->set.io_uring = true;
 	is_int(ask(c, 0, id, fh, 0, 4096, ROOM), FS_LATER, "yes: put off");
-	together(c, &(ssize_t){ 0 });
+	fc_together(c, &(ssize_t){ 0 });
 }
 
 /* The guest begins anew meanwhile. */
@@ -361,7 +347,7 @@ test_restart(struct fc *c, uint64_t id)
 
 	is_int(ask(c, 0, id, fh, 77, 4096, ROOM), FS_LATER, "before INIT");
 	is_int(fc_init(c, 38, FC_ALL_FLAGS).major, 7, "INIT");
-	together(c, &n);
+	fc_together(c, &n);
 	ok(is_right(0, n, 77, 4096), "is answered after it");
 	ok(fc_count_fds() < fds, "and its file closed");
 	is_int(ask(c, 0, id, fh, 77, 4096, ROOM), HEAD, "there is no handle");
@@ -407,7 +393,7 @@ test_memory(void)
 	if (ask(c, 0, (uint64_t)id, fh, 0, 4096, ROOM) == FS_LATER) {
 		ssize_t n;
 
-		together(c, &n);
+		fc_together(c, &n);
 		is_int(n, has_nowait(fd) ? (ssize_t)HEAD + 4096 : FS_ALONE,
 		       "/dev/shm, the first time");
 		if (n == FS_ALONE)

@@ -28,8 +28,8 @@ loop=$(losetup --show -f --direct-io=on "$tmp/mnt-below/image") ||
 mkfs.ext4 -q "$loop" && mount -o noatime "$loop" "$tmp/disk" ||
 	bail "no disk"
 mkdir "$tmp/disk/share"
-fio --directory="$tmp/disk/share" --name=cold --size=32m --rw=write --bs=1m \
-	--verify=crc32c --do_verify=0 >"$tmp/fio.out" 2>&1 ||
+fio --directory="$tmp/disk/share" --name=cold --size=32m --rw=write --bs=4k \
+	--verify=crc32c --do_verify=0 --verify_state_save=0 >"$tmp/fio.out" 2>&1 ||
 	bail "$(cat "$tmp/fio.out")"
 seq 100000 >"$tmp/disk/share/warm"
 sync
@@ -88,12 +88,13 @@ chill() {
 	dd if="$tmp/disk/share/cold.0.0" iflag=nocache count=0 status=none
 }
 
-# Many at a time, of what is not in memory.
+# Many at a time, of what is not in memory; fio knows what it has written.
 read_cold() {
 	chill
 	exec fio --directory="$tmp/guest-hung" --name=cold \
 		--filename=cold.0.0 --size=32m --rw=randread --bs=4k \
 		--ioengine=libaio --direct=1 --iodepth=64 --io_size=4m \
+		--verify=crc32c --verify_fatal=1 --verify_state_save=0 \
 		--output="$tmp/fio.out"
 }
 

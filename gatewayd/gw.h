@@ -24,6 +24,7 @@
 #include "conf/conf.h"
 #include "fuse/fuse.h"
 #include "gatewayd/clock.h"
+#include "gatewayd/kicks.h"
 #include "gatewayd/lines.h"
 #include "gatewayd/log.h"
 #include "gatewayd/opstats.h"
@@ -192,7 +193,7 @@ struct qthread {
 	struct session *session;
 	struct vh_queue *queue;		/* its own */
 	pthread_t thread;
-	int wake_fd;			/* eventfd */
+	struct kicks kicks;		/* what it sleeps on */
 	struct gw_msg msg;		/* "I have stopped" */
 	bool joined;
 	struct gw_clock clock;		/* a copy */

@@ -4,7 +4,9 @@
 gw_sources = gatewayd/gw.h gatewayd/gw.c gatewayd/share.c gatewayd/reload.c \
 	gatewayd/listen.c gatewayd/activate.c gatewayd/aside.c \
 	gatewayd/opening.c gatewayd/session.c gatewayd/queue.c \
-	gatewayd/serve.c gatewayd/serve.h gatewayd/worker.c gatewayd/job.c gatewayd/job.h gatewayd/pool.c gatewayd/fold.c gatewayd/ctlpriv.h \
+	gatewayd/kicks.h gatewayd/kicks.c gatewayd/serve.c gatewayd/serve.h \
+	gatewayd/worker.c gatewayd/job.c gatewayd/job.h gatewayd/pool.c \
+	gatewayd/fold.c gatewayd/ctlpriv.h \
 	gatewayd/owners.c gatewayd/ctl.c gatewayd/ctlwatch.c \
 	gatewayd/ctlsocket.c gatewayd/answer.h gatewayd/answer.c \
 	gatewayd/stateops.c gatewayd/statehost.h gatewayd/statehost.c \

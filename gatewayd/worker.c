@@ -3,15 +3,11 @@
  * Queue threads: serve what is on the ring (serve.c), look at it for a while
  * when that was all, then sleep.
  */
-#include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "gatewayd/gw.h"
 #include "gatewayd/serve.h"
@@ -19,7 +15,6 @@
 /* ---- polling and sleeping ---- */
 
 #define POLL_FIRST_NS 8000	/* the window that a lively ring begins with */
-#define LOOK_NS 1000000	/* at a ring without a kick fd */
 #define POLL_YIELD_NS 2000	/* let somebody else run this often; */
 #define POLL_LATE_NS 10000	/* who runs for so long needs the CPU more */
 
@@ -120,64 +115,24 @@ poll_rings(struct qthread *t, struct poller *p, struct vh_queue *hiprio)
 	return found;
 }
 
-static void
-sleep_on(struct qthread *t, struct vh_queue *hiprio)
-{
-	struct pollfd fds[3] = {
-		{ .fd = t->wake_fd, .events = POLLIN },
-		{ .fd = vh_queue_kick_fd(t->queue), .events = POLLIN },
-		{ .fd = hiprio ? vh_queue_kick_fd(hiprio) : -1,
-		  .events = POLLIN },
-	};
-	int timeout = fds[1].fd < 0 || (hiprio && fds[2].fd < 0) ? 1 : -1;
-	uint64_t n;
-
-	if (poll(fds, 3, timeout) < 0)
-		return;
-	if (fds[0].revents && read(t->wake_fd, &n, sizeof(n)) < 0)
-		return;
-	if (fds[1].revents)
-		vh_queue_drain_kick(t->queue);
-	if (fds[2].revents)
-		vh_queue_drain_kick(hiprio);
-}
-
-/* For poll(2); NULL = until it is woken. */
-static const struct timespec *
-held_for(struct qthread *t, bool look_often, struct timespec *ts)
+/* How long it may take no requests. */
+static uint64_t
+held_for(struct qthread *t)
 {
 	uint64_t now = gw_clock_ns(&t->clock);
-	uint64_t ns = t->until > now ? t->until - now : 0;
 
 	if (atomic_load(&t->full))
-		ns = UINT64_MAX;
-	if (look_often && ns > LOOK_NS)
-		ns = LOOK_NS;
-	ts->tv_sec = (time_t)(ns / 1000000000);
-	ts->tv_nsec = (long)(ns % 1000000000);
-	return ns == UINT64_MAX ? NULL : ts;
+		return KICKS_FOREVER;
+	return t->until > now ? t->until - now : 0;
 }
 
 /* Sleep until it may take requests again, serving hiprio. */
 static void
 wait_held(struct qthread *t, struct vh_queue *hiprio, struct fs_thread *ft)
 {
-	struct vh_queue *also = t->held & HOLD_HIPRIO ? NULL : hiprio;
-	struct pollfd fds[2] = {
-		{ .fd = t->wake_fd, .events = POLLIN },
-		{ .fd = also ? vh_queue_kick_fd(also) : -1, .events = POLLIN },
-	};
-	struct timespec ts;
-	uint64_t n;
-
 	fs_thread_relax(ft);
-	if ((!also || vh_queue_arm(also)) &&
-	    ppoll(fds, 2, held_for(t, also && fds[1].fd < 0, &ts), NULL) > 0) {
-		if (fds[0].revents && read(t->wake_fd, &n, sizeof(n)) < 0)
-			return;
-		if (fds[1].revents)
-			vh_queue_drain_kick(also);
-	}
+	if (!hiprio || t->held & HOLD_HIPRIO || vh_queue_arm(hiprio))
+		kicks_sleep(&t->kicks, held_for(t));
 	/* A limit is looked at again when requests are. */
 	if (!atomic_load(&t->full))
 		t->held = 0;
@@ -201,21 +156,10 @@ wait_for_work(struct qthread *t, struct poller *p, struct vh_queue *hiprio,
 	t->now = begin = gw_clock_ns(&t->clock);
 	if (!vh_queue_arm(t->queue) || (hiprio && !vh_queue_arm(hiprio)))
 		return;
-	sleep_on(t, hiprio);
+	kicks_sleep(&t->kicks, KICKS_FOREVER);
 	t->now = gw_clock_ns(&t->clock);
 	poller_slept(p, t->now - begin);
 	vh_queue_suppress(t->queue);
-}
-
-/* A broken session is not served any more; wait for the control thread. */
-static void
-wait_for_attention(struct qthread *t)
-{
-	struct pollfd fd = { .fd = t->wake_fd, .events = POLLIN };
-	uint64_t n;
-
-	if (poll(&fd, 1, -1) > 0 && read(t->wake_fd, &n, sizeof(n)) < 0)
-		return;
 }
 
 /* Take over what the control thread has set.  False when it is time to go. */
@@ -223,6 +167,7 @@ static bool
 attend(struct qthread *t, struct vh_queue **hiprio)
 {
 	struct session *s = t->session;
+	struct vh_queue *before = *hiprio;
 	bool stop, drop;
 
 	atomic_store(&t->attention, false);
@@ -232,6 +177,10 @@ attend(struct qthread *t, struct vh_queue **hiprio)
 	drop = t->drop;
 	t->drop = false;
 	pthread_mutex_unlock(&t->lock);
+	if (before && before != *hiprio)
+		kicks_remove(&t->kicks, before);
+	if (*hiprio && before != *hiprio)
+		kicks_add(&t->kicks, *hiprio);
 	if (drop)
 		gw_post(s->share->gw, &s->queue[0].dropped);
 	return !stop;
@@ -258,8 +207,9 @@ serve_until_stopped(struct qthread *t, struct fs_thread *ft,
 		} while (!broken &&
 			 !atomic_load_explicit(&t->attention,
 					       memory_order_acquire));
+		/* Until the control thread ends the session. */
 		while (broken && !atomic_load(&t->attention))
-			wait_for_attention(t);
+			kicks_sleep(&t->kicks, KICKS_FOREVER);
 	}
 }
 
@@ -279,7 +229,7 @@ qthread_main(void *arg)
 	} else {
 		session_broken(t->session, "out of memory");
 		while (attend(t, &hiprio))
-			wait_for_attention(t);
+			kicks_sleep(&t->kicks, KICKS_FOREVER);
 	}
 	free(iov);
 	gw_post(t->session->share->gw, &t->msg);
@@ -303,11 +253,10 @@ qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
 	t->clock = s->share->gw->clock;
 	t->req.counters = &t->counters;
 	pthread_mutex_init(&t->lock, NULL);
-	t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (t->wake_fd < 0) {
-		err = -errno;
+	err = kicks_init(&t->kicks);
+	if (err)
 		goto free_thread;
-	}
+	kicks_add(&t->kicks, q);
 	/* Signals are the control thread's; SIGBUS goes to who caused it. */
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
@@ -316,15 +265,15 @@ qthread_start(struct session *s, struct vh_queue *q, struct vh_queue *hiprio,
 	err = -pthread_create(&t->thread, NULL, qthread_main, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
-		goto close_fd;
+		goto close_kicks;
 	snprintf(name, sizeof(name), "q%u %s", vh_queue_index(q),
 		 s->share->conf->tag);
 	pthread_setname_np(t->thread, name);
 	*out = t;
 	return 0;
 
-close_fd:
-	close(t->wake_fd);
+close_kicks:
+	kicks_fini(&t->kicks);
 free_thread:
 	pthread_mutex_destroy(&t->lock);
 	free(t);
@@ -334,11 +283,11 @@ free_thread:
 void
 qthread_wake(struct qthread *t)
 {
-	uint64_t one = 1;
+	int err = kicks_wake(&t->kicks);
 
-	if (write(t->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (err)
 		log_error("%s: a queue thread cannot be woken: %s",
-			  t->session->share->conf->tag, strerror(errno));
+			  t->session->share->conf->tag, strerror(-err));
 }
 
 void
@@ -369,7 +318,7 @@ qthread_free(struct qthread *t)
 {
 	gw_unpost(t->session->share->gw, &t->msg);
 	pool_forget(t->session->share->gw->pool, t);
-	close(t->wake_fd);
+	kicks_fini(&t->kicks);
 	op_table_fini(&t->ops);
 	pthread_mutex_destroy(&t->lock);
 	free(t);

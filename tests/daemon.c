@@ -458,6 +458,21 @@ daemon_use(const struct daemon *d, struct daemon_use *use)
 		fclose(f);
 }
 
+long
+daemon_cpu_ms(const struct daemon *d)
+{
+	unsigned long user = 0, sys = 0;
+	FILE *f = open_proc(d, "stat");
+	int n = 0;
+
+	if (f) {
+		n = fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u "
+			   "%*u %*u %*u %lu %lu", &user, &sys);
+		fclose(f);
+	}
+	return n == 2 ? (long)(user + sys) * 1000 / sysconf(_SC_CLK_TCK) : -1;
+}
+
 /* For whoever looks into a failure. */
 static void
 show_fds(const struct daemon *d)

@@ -73,6 +73,8 @@ struct daemon_use {
 };
 
 void daemon_use(const struct daemon *d, struct daemon_use *use);
+/* CPU time of all its threads so far, in steps of 10 ms; -1: not known. */
+long daemon_cpu_ms(const struct daemon *d);
 /* Wait up to `ms` until it uses no more than that (RSS apart): a test point. */
 bool daemon_settles(const struct daemon *d, const struct daemon_use *want,
 		    int ms, const char *when);

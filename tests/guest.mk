@@ -34,7 +34,8 @@ whole_tests = tests/test-daemon-messages tests/test-daemon-rings \
 	tests/test-daemon-isolation tests/test-throttle \
 	tests/test-daemon-casefold tests/test-daemon-state \
 	tests/test-daemon-reuse tests/test-daemon-loss tests/test-daemon-store \
-	tests/test-daemon-export tests/test-daemon-together
+	tests/test-daemon-export tests/test-daemon-together \
+	tests/test-daemon-kicks
 check_PROGRAMS += $(whole_tests)
 TESTS += $(whole_tests)
 whole_test_ldadd = tests/libguest.a vhost/libvhost.a
@@ -48,6 +49,8 @@ EXTRA_DIST += tests/check-metrics.sh
 tests_test_daemon_trace_SOURCES = tests/test-daemon-trace.c tests/tap.h \
 	tests/stream.h
 tests_test_daemon_trace_LDADD = $(whole_test_ldadd)
+tests_test_daemon_kicks_SOURCES = tests/test-daemon-kicks.c tests/tap.h
+tests_test_daemon_kicks_LDADD = $(whole_test_ldadd)
 tests_test_daemon_together_SOURCES = tests/test-daemon-together.c tests/tap.h
 tests_test_daemon_together_LDADD = $(whole_test_ldadd)
 tests_test_daemon_ctl_SOURCES = tests/test-daemon-ctl.c tests/tap.h \

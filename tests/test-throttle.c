@@ -138,23 +138,6 @@ send_getattr(struct guest *g)
 	return guest_send(g, &req);
 }
 
-static long
-cpu_ms(void)
-{
-	unsigned long user = 0, sys = 0;
-	char path[64];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)d.server.pid);
-	f = fopen(path, "r");
-	if (!f || fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u "
-			 "%*u %*u %lu %lu", &user, &sys) != 2)
-		ok(0, "%s", path);
-	if (f)
-		fclose(f);
-	return (long)(user + sys) * 1000 / sysconf(_SC_CLK_TCK);
-}
-
 static void
 test_iops(void)
 {
@@ -167,7 +150,7 @@ test_iops(void)
 	limit("iops_limit = 200");
 	waits = daemon_number(&d, "shares/one/stats", "throttle_waits");
 	begin = test_now_ms();
-	cpu = cpu_ms();
+	cpu = daemon_cpu_ms(&d);
 	/* 400 requests of two guests, 20 at once. */
 	for (int i = 0; i < 20; i++) {
 		int id[20];
@@ -178,7 +161,7 @@ test_iops(void)
 			good += guest_wait(k % 2 ? g : h, id[k], &a) > 0;
 	}
 	took = test_now_ms() - begin;
-	cpu = cpu_ms() - cpu;
+	cpu = daemon_cpu_ms(&d) - cpu;
 	is_int(good, 400, "400 requests of two guests");
 	ok(took >= 1700, "take as long as they should");
 	ok(took < 20000, "and not for ever");

@@ -209,8 +209,10 @@ wait_for_work(struct server *s)
 	vh_queue_suppress(s->q);
 	if (p[0].revents)
 		drain_fd(s->wake);
-	if (p[1].fd >= 0 && p[1].revents)
-		vh_queue_drain_kick(s->q);
+	if (p[1].fd >= 0 && p[1].revents) {
+		drain_fd(p[1].fd);
+		vh_queue_kicked(s->q);
+	}
 }
 
 static void *

@@ -338,12 +338,14 @@ send_addresses(struct vm *vm, const struct vm_ring *r)
 		       NULL, 0);
 }
 
+/* Or that there is none. */
 static int
 send_fd(struct vm *vm, uint32_t request, unsigned index, int fd)
 {
-	uint64_t value = index;
+	uint64_t value = index | (fd < 0 ? VM_NO_FD : 0);
 
-	return vm_send(vm, request, VM_VERSION, &value, sizeof(value), &fd, 1);
+	return vm_send(vm, request, VM_VERSION, &value, sizeof(value), &fd,
+		       fd >= 0);
 }
 
 int

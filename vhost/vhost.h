@@ -192,7 +192,8 @@ bool vh_queue_has_work(struct vh_queue *q);
  * false when work arrived meanwhile: then do not sleep. */
 void vh_queue_suppress(struct vh_queue *q);
 bool vh_queue_arm(struct vh_queue *q);
-void vh_queue_drain_kick(struct vh_queue *q);
+/* Count that a kick ended a sleep.  Whether the fd is read is the caller's. */
+void vh_queue_kicked(struct vh_queue *q);
 
 struct vh_used {
 	uint16_t head;

@@ -88,6 +88,15 @@ faults() {
 		's/to.later\[nlater++\] = i;/to.later[nlater++] = n - 1 - i;/'
 	fault "test test-fuse-together" "alone there, too" fuse/ops.c \
 		's/req->flags |= c.together ? FS_MORE : 0;/req->flags |= FS_MORE;/'
+	# Sleeping.
+	fault "test test-daemon-kicks" "never empty: the daemon sleeps" \
+		gatewayd/kicks.c 's/EPOLLIN | EPOLLET/EPOLLIN/'
+	fault "test test-daemon-kicks" "each kick of hiprio does" \
+		gatewayd/worker.c 's/kicks_add(&t->kicks, \*hiprio);/;/'
+	fault "test test-daemon-kicks" "is looked at" gatewayd/kicks.c \
+		's/k->blind++;/;/'
+	fault "test test-daemon-kicks" "in their time" gatewayd/kicks.c \
+		's/ns == KICKS_FOREVER ? -1 : 0);/-1);/;s/!wait_until(k, ns)/0/'
 	# Memory that is plugged in.
 	fault "test test-vhost-mem" "one in it waits for the sync" vhost/ring.c \
 		's/atomic_load_explicit(&q->news/0 \&\& &/'

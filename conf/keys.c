@@ -315,8 +315,9 @@ const struct conf_key conf_keys[] = {
 	{ .name = "io_uring", SHARE, BOOL(conf_share, io_uring),
 	  .def = "yes", .reload = CONF_LIVE,
 	  .help = "Reads that come together are done by one system call, and those that "
-		  "wait for a disk wait at the same time, where the kernel and its "
-		  "administrator allow io_uring(7) and the file system has RWF_NOWAIT." },
+		  "wait for a disk wait at the same time, as do writes with O_DIRECT, "
+		  "where the kernel and its administrator allow io_uring(7) and the "
+		  "file system has RWF_NOWAIT." },
 	{ .name = "inode_file_handles", SHARE,
 	  CHOICE(conf_share, inode_file_handles, handles),
 	  .def = "prefer", .reload = CONF_NEXT,

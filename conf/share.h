@@ -179,7 +179,7 @@ struct conf_share {
 	unsigned max_fds;	/* O_PATH fds that nodes keep open */
 	unsigned max_open_files;	/* files and directories guests have open */
 	unsigned inline_io;	/* enum conf_inline; the key is "inline" */
-	bool io_uring;		/* reads together */
+	bool io_uring;		/* reads, and writes, together */
 	unsigned inode_file_handles;	/* enum conf_handles */
 
 	bool writeback;

@@ -13,8 +13,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fuse/later.h"
 #include "fuse/owners.h"
-#include "fuse/reads.h"
 
 enum {
 	COPY_MAX = 1 << 30,	/* COPY_FILE_RANGE answers in 32 bits */
@@ -136,6 +136,14 @@ move(long one, long many, struct fs_ctx *c, unsigned n, uint64_t offset,
 		      (long)(offset >> 32), flags);
 }
 
+/* To who may wait, together with others. */
+static ssize_t
+defer(struct fs_ctx *c, const struct fs_mount *m)
+{
+	c->together = fs_later_wanted(c, m);
+	return FS_DEFER;
+}
+
 /* ------------------------------------------------------------------ */
 /* READ */
 
@@ -165,13 +173,6 @@ read_flags(const struct fs_ctx *c, const struct fs_mount *m)
 	return m->flags & FS_MOUNT_MEMORY ? 0 : FS_DEFER;
 }
 
-static ssize_t
-defer(struct fs_ctx *c, const struct fs_mount *m)
-{
-	c->together = fs_reads_wanted(c, m);
-	return FS_DEFER;
-}
-
 /* Never short but at the end of the file: the guest would believe that the
  * file ends there. */
 ssize_t
@@ -191,7 +192,7 @@ fs_op_read(struct fs_ctx *c, const void *arg, void *out)
 		return -EINVAL;
 	if ((c->fh->flags & O_DIRECT) && fs_disk_defers(c, m))
 		return defer(c, m);
-	if (fs_reads_add(c, in->offset, size))
+	if (fs_later_read(c, in->offset, size))
 		return FS_LATER;
 	if (c->fh->flags & O_DIRECT) {
 		ssize_t n = read_direct(c, in->offset, size);
@@ -274,19 +275,33 @@ is_sync(const struct fs_handle *h, const struct fuse_write_in *in)
 	       (((uint32_t)h->flags | in->flags) & O_SYNC);
 }
 
+/* May it be under way beside others?  Not what the kernel does one after the
+ * other anyway, nor what clears bits in another's name. */
+static bool
+is_plain_direct(struct fs_ctx *c, const struct fuse_write_in *in, int flags)
+{
+	return (c->fh->flags & (O_DIRECT | O_SYNC)) == O_DIRECT && !flags &&
+	       !kills(c, in->write_flags);
+}
+
 ssize_t
 fs_op_write(struct fs_ctx *c, const void *arg, void *reply)
 {
 	const struct fuse_write_in *in = arg;
+	struct fs_mount *m = c->fh->node->mount;
 	struct fuse_write_out *out = reply;
 	size_t done = 0;
 	int err, flags = write_flags(c, in);
+	bool plain = is_plain_direct(c, in, flags);
 
 	if (in->size > c->in_len - sizeof(*in) ||
 	    in->offset > INT64_MAX - (uint64_t)in->size)
 		return -EINVAL;
-	if (is_sync(c->fh, in) && fs_disk_defers(c, c->fh->node->mount))
-		return FS_DEFER;
+	if (is_sync(c->fh, in) && fs_disk_defers(c, m))
+		return plain && fs_later_try_write(c->fh) ? defer(c, m) :
+							    FS_DEFER;
+	if (plain && fs_later_write(c, in->offset, in->size))
+		return FS_LATER;
 	err = fs_ctx_write(c, c->fh->node, c->fh, c->fh->fd,
 			   kills(c, in->write_flags));
 	if (err)

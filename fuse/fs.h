@@ -36,8 +36,8 @@
 
 struct fs_look;
 struct fs_ids;
+struct fs_later;
 struct fs_owner;
-struct fs_reads;
 struct fs_text;
 
 /* ------------------------------------------------------------------ */
@@ -215,7 +215,7 @@ int fs_cred_caller(struct fs_cred *cred, uint32_t uid, uint32_t gid,
 struct fs_thread {
 	struct fs_cred cred;
 	bool in_proc;		/* works in /proc/self/fd (xattr.c) */
-	struct fs_reads *reads;	/* reads.c; NULL: none was put off yet */
+	struct fs_later *later;	/* later.c; NULL: none was put off yet */
 	struct iovec iov[FS_IOV_MAX];
 	_Alignas(8) char in[FS_IN_MAX + FS_IN_PAD];
 	_Alignas(8) char out[FS_OUT_MAX];

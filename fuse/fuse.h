@@ -37,6 +37,7 @@ struct fs_wait;
 	X(malformed, "requests too short or inconsistent to be answered")    \
 	X(deferred, "requests given to the worker pool")                     \
 	X(reads_together, "READs begun with others by one system call")      \
+	X(writes_together, "WRITEs begun with others by one system call")    \
 	X(read_bytes, "bytes of file data read by the guest")                \
 	X(written_bytes, "bytes of file data written by the guest")          \
 	X(reopened, "nodes opened again by their file handle")               \

@@ -4,10 +4,9 @@ fuse_libfuse_a_SOURCES = fuse/attr.c fuse/budget.c fuse/chown.c fuse/cred.c \
 	fuse/data.c fuse/decode.c fuse/dir.c fuse/dosattr.c fuse/dosattr.h \
 	fuse/export.c fuse/file.c fuse/fold.c fuse/fold.h fuse/fs.h fuse/fuse.h \
 	fuse/handle.c fuse/idle.c fuse/ids.c fuse/ids.h fuse/init.c fuse/inode.h \
-	fuse/io.c fuse/ioctl.c fuse/lock.c fuse/lookup.c fuse/mount.c fuse/name.c \
-	fuse/node.c fuse/nodefd.c fuse/nodes.h \
-	fuse/ops.c fuse/owners.c fuse/owners.h fuse/reads.c fuse/reads.h \
-	fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/sys.h \
+	fuse/io.c fuse/ioctl.c fuse/later.c fuse/later.h fuse/lock.c \
+	fuse/lookup.c fuse/mount.c fuse/name.c fuse/node.c fuse/nodefd.c \
+	fuse/nodes.h fuse/ops.c fuse/owners.c fuse/owners.h fuse/session.c fuse/share.c fuse/show.c fuse/show.h fuse/sys.h \
 	fuse/table.c fuse/uring.c fuse/uring.h fuse/windows.c fuse/wire.h \
 	fuse/xattr.c
 
@@ -30,7 +29,8 @@ fuse_tests = tests/test-fuse-cache \
 	tests/test-fuse-overflow tests/test-fuse-owners \
 	tests/test-fuse-readonly \
 	tests/test-fuse-special tests/test-fuse-threads tests/test-fuse-together \
-	tests/test-fuse-windows tests/test-fuse-xattr tests/test-xattrmap
+	tests/test-fuse-windows tests/test-fuse-writes tests/test-fuse-xattr \
+	tests/test-xattrmap
 check_PROGRAMS += $(fuse_tests)
 TESTS += $(fuse_tests)
 tests_test_fuse_cache_SOURCES = tests/test-fuse-cache.c
@@ -84,6 +84,8 @@ tests_test_fuse_special_SOURCES = tests/test-fuse-special.c
 tests_test_fuse_special_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_together_SOURCES = tests/test-fuse-together.c
 tests_test_fuse_together_LDADD = $(fuse_test_ldadd)
+tests_test_fuse_writes_SOURCES = tests/test-fuse-writes.c
+tests_test_fuse_writes_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_threads_SOURCES = tests/test-fuse-threads.c
 tests_test_fuse_threads_LDADD = $(fuse_test_ldadd)
 tests_test_fuse_windows_SOURCES = tests/test-fuse-windows.c

@@ -258,6 +258,7 @@ struct fs_handle {
 	_Atomic bool open;		/* not released yet */
 	_Atomic unsigned flocked;	/* 1: shared, 2: alone (lock.c) */
 	_Atomic bool owned;		/* locks were set through it */
+	_Atomic unsigned alone;		/* so many WRITEs are not put off */
 	_Atomic uint64_t group;		/* gid + 1, or 0 (fs_ctx_write) */
 
 	/* Directory stream. */

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuse/later.h"
 #include "fuse/owners.h"
-#include "fuse/reads.h"
 #include "fuse/show.h"
 
 #define IN(x) sizeof(struct fuse_##x##_in)
@@ -403,7 +403,7 @@ fs_thread_new(struct fs_thread **thread)
 		return err;
 	}
 	t->in_proc = false;
-	t->reads = NULL;
+	t->later = NULL;
 	*thread = t;
 	return 0;
 }
@@ -414,7 +414,7 @@ fs_thread_free(struct fs_thread *thread)
 	if (!thread)
 		return;
 	fs_thread_relax(thread);
-	fs_reads_free(thread->reads);
+	fs_later_free(thread->later);
 	free(thread);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring, as linux/io_uring.h describes it.  Reads with RWF_NOWAIT are done
- * while they are submitted, by this thread: the kernel neither hands them to a
- * thread of its own nor keeps them until there is data.  Others it keeps.
+ * io_uring, as linux/io_uring.h describes it.  Buffered reads with RWF_NOWAIT
+ * are done while they are submitted, by this thread: the kernel neither hands
+ * them to a thread of its own nor keeps them until there is data.  Others it
+ * keeps; with RWF_NOWAIT what it could not even begin comes back.
  */
 #include "config.h"
 
@@ -15,7 +16,7 @@
 #include "fuse/sys.h"
 #include "fuse/uring.h"
 
-/* Linux 5.6: also the first that has IORING_OP_READ. */
+/* Linux 5.6: also the first that has IORING_OP_READ and _WRITE. */
 #define NEEDED (IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | \
 		IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RW_CUR_POS)
 
@@ -43,6 +44,17 @@ find_rings(struct fs_uring *u, const struct io_uring_params *p)
 		index[i] = i;
 }
 
+/* At most one thread of the kernel's own for each that has a ring, where it can
+ * be told so (Linux 5.15). */
+static void
+limit_threads(const struct fs_uring *u)
+{
+	unsigned most[2] = { 1, 1 };	/* for files, for others */
+
+	fs_sys(SYS_io_uring_register, u->fd, IORING_REGISTER_IOWQ_MAX_WORKERS,
+	       (long)most, 2, 0, 0);
+}
+
 int
 fs_uring_init(struct fs_uring *u, unsigned entries)
 {
@@ -67,6 +79,7 @@ fs_uring_init(struct fs_uring *u, unsigned entries)
 		return -ENOMEM;
 	}
 	find_rings(u, &p);
+	limit_threads(u);
 	return 0;
 }
 
@@ -81,15 +94,16 @@ fs_uring_fini(struct fs_uring *u)
 	u->fd = -1;
 }
 
-void
-fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
-	      unsigned niov, uint64_t offset, int flags, unsigned number)
+/* `one` and `many` are the opcodes for a single piece and for several. */
+static void
+add(struct fs_uring *u, int one, int many, int fd, const struct iovec *iov,
+    unsigned niov, uint64_t offset, int flags, unsigned number)
 {
 	struct io_uring_sqe *s = &u->sqe[(*u->sq_tail + u->added++) &
 					 u->sq_mask];
 
 	*s = (struct io_uring_sqe){
-		.opcode = niov == 1 ? IORING_OP_READ : IORING_OP_READV,
+		.opcode = (uint8_t)(niov == 1 ? one : many),
 		.fd = fd,
 		.off = offset,
 		.addr = (uintptr_t)(niov == 1 ? iov->iov_base : iov),
@@ -97,6 +111,22 @@ fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
 		.rw_flags = flags,
 		.user_data = number,
 	};
+}
+
+void
+fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
+	      unsigned niov, uint64_t offset, int flags, unsigned number)
+{
+	add(u, IORING_OP_READ, IORING_OP_READV, fd, iov, niov, offset, flags,
+	    number);
+}
+
+void
+fs_uring_write(struct fs_uring *u, int fd, const struct iovec *iov,
+	       unsigned niov, uint64_t offset, int flags, unsigned number)
+{
+	add(u, IORING_OP_WRITE, IORING_OP_WRITEV, fd, iov, niov, offset, flags,
+	    number);
 }
 
 /* Take what is done; how many. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ring of io_uring(7), used for one thing: reads, as many as there are, begun
- * by one system call.
+ * A ring of io_uring(7), used for one thing: reads and writes, as many as there
+ * are, begun by one system call.
  */
 #ifndef FUSE_URING_H
 #define FUSE_URING_H
@@ -26,7 +26,7 @@ struct fs_uring {
 	unsigned begun;			/* and not done */
 };
 
-/* For `entries` reads at once, a power of two.  0, or -errno: the kernel has
+/* For `entries` of them at once, a power of two.  0, or -errno: the kernel has
  * none, or an administrator does not allow it. */
 int fs_uring_init(struct fs_uring *u, unsigned entries);
 void fs_uring_fini(struct fs_uring *u);
@@ -34,12 +34,14 @@ void fs_uring_fini(struct fs_uring *u);
 /*
  * One more; added and under way may be `entries`.  The iovecs stay the caller's
  * and must stay as they are until it is begun.  `number` is the caller's, flags
- * are those of preadv2(2).
+ * are those of preadv2(2) and pwritev2(2).
  */
 void fs_uring_read(struct fs_uring *u, int fd, const struct iovec *iov,
 		   unsigned niov, uint64_t offset, int flags, unsigned number);
+void fs_uring_write(struct fs_uring *u, int fd, const struct iovec *iov,
+		    unsigned niov, uint64_t offset, int flags, unsigned number);
 
-/* What preadv2(2) would have returned, or -errno. */
+/* What preadv2(2) or pwritev2(2) would have returned, or -errno. */
 typedef void fs_uring_done(void *ctx, unsigned number, int res);
 
 /*

@@ -156,36 +156,33 @@ job_run(struct job *job, struct fs_thread *ft)
 struct together {
 	struct served served[FS_TOGETHER_MAX];
 	unsigned later[FS_TOGETHER_MAX];	/* of these */
-	struct fs_thread *ft;
-	void (*done)(void *ctx, struct job *job);
+	job_done *done;
 	void *ctx;
 };
 
 static void
 end_one(struct together *to, struct served *d, ssize_t n)
 {
-	answer(d, n);
-	to->done(to->ctx, d->job);
+	if (n == FS_ALONE)
+		d->job->flags &= ~(unsigned)FS_MORE;
+	else
+		answer(d, n);
+	to->done(to->ctx, d->job, n != FS_ALONE);
 }
 
 static void
 end_later(void *ctx, unsigned i, ssize_t n)
 {
 	struct together *to = ctx;
-	struct served *d = &to->served[to->later[i]];
 
-	if (n == FS_ALONE) {
-		d->req.flags &= ~(unsigned)FS_MORE;
-		n = fs_serve(d->job->session->fs, to->ft, &d->req);
-	}
-	end_one(to, d, n);
+	end_one(to, &to->served[to->later[i]], n);
 }
 
 void
 job_run_together(struct job **jobs, unsigned n, struct fs_thread *ft,
-		 void (*done)(void *ctx, struct job *job), void *ctx)
+		 job_done *done, void *ctx)
 {
-	struct together to = { .ft = ft, .done = done, .ctx = ctx };
+	struct together to = { .done = done, .ctx = ctx };
 	unsigned nlater = 0;
 
 	for (unsigned i = 0; i < n; i++) {

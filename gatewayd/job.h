@@ -50,9 +50,10 @@ void job_resume(void *job);	/* pool.c; any thread */
 /*
  * Serve and answer at most FS_TOGETHER_MAX that have FS_MORE, which wait at the
  * same time (fs_can_be_later()).  done() is called for each, when it was
- * answered.
+ * answered, or has to be run alone and has FS_MORE no more.
  */
+typedef void job_done(void *ctx, struct job *job, bool answered);
 void job_run_together(struct job **jobs, unsigned n, struct fs_thread *ft,
-		      void (*done)(void *ctx, struct job *job), void *ctx);
+		      job_done *done, void *ctx);
 
 #endif

@@ -8,8 +8,8 @@
  * sleeps, without a thread, until fuse/ resumes it or its time comes; one idle
  * thread watches the time.
  *
- * READs that wait for a disk at the same time are given to one thread, which
- * has all of them under way at once, where the kernel can do that.
+ * READs and WRITEs that wait for a disk at the same time are given to one
+ * thread, which has all of them under way at once, where the kernel can do that.
  */
 #include <errno.h>
 #include <signal.h>
@@ -77,6 +77,12 @@ make_ready(struct pool *p, struct share *share)
 	pthread_cond_signal(&p->work);
 }
 
+static size_t
+bytes_of(const struct job *job)
+{
+	return job->in.iov_len + job->out.iov_len;
+}
+
 /* Under the lock: the share's next job. */
 static struct job *
 take_one(struct pool *p, struct share *share)
@@ -85,7 +91,7 @@ take_one(struct pool *p, struct share *share)
 
 	STAILQ_REMOVE_HEAD(&share->jobs, link);
 	share->njobs--;
-	share->job_bytes -= job->in.iov_len + job->out.iov_len;
+	share->job_bytes -= bytes_of(job);
 	TAILQ_INSERT_TAIL(&share->running, job, run);
 	p->waiting--;
 	return job;
@@ -111,12 +117,12 @@ take_jobs(struct pool *p, struct job **jobs, bool together)
 	TAILQ_REMOVE(&p->ready, share, ready);
 	share->is_ready = false;
 	jobs[n] = take_one(p, share);
-	bytes = jobs[n++]->out.iov_len;
+	bytes = bytes_of(jobs[n++]);
 	while (together && is_together(jobs[0]) && n < FS_TOGETHER_MAX &&
 	       is_together(STAILQ_FIRST(&share->jobs)) &&
 	       bytes < TOGETHER_BYTES) {
 		jobs[n] = take_one(p, share);
-		bytes += jobs[n++]->out.iov_len;
+		bytes += bytes_of(jobs[n++]);
 	}
 	go_on(share);
 	share->nrunning++;
@@ -150,30 +156,18 @@ run_task(struct pool *p)
 	return true;
 }
 
-/* A thread's jobs; in any order. */
-struct taken {
-	struct pool *p;
-	unsigned left;
-};
-
+/* Under the lock: it does not run any more; the `last` of a thread's makes room
+ * for others. */
 static void
-finish_job(void *ctx, struct job *job)
+leave(struct pool *p, struct job *job, bool last)
 {
-	struct taken *taken = ctx;
-	struct pool *p = taken->p;
-	struct session *s = job->session;
-	struct share *share = s->share;
-	unsigned index = vh_queue_index(job->queue);
+	struct share *share = job->session->share;
 
-	pthread_mutex_lock(&p->lock);
 	TAILQ_REMOVE(&share->running, job, run);
-	if (--taken->left == 0) {
-		share->nrunning--;
-		make_ready(p, share);
-	}
-	pthread_mutex_unlock(&p->lock);
-	free(job);
-	session_job_end(s, index);	/* s and share may be gone after this */
+	if (!last)
+		return;
+	share->nrunning--;
+	make_ready(p, share);
 }
 
 /* Under the lock: another thread if all are busy. */
@@ -187,10 +181,36 @@ enqueue(struct pool *p, struct job *job)
 
 	STAILQ_INSERT_TAIL(&share->jobs, job, link);
 	share->njobs++;
-	share->job_bytes += job->in.iov_len + job->out.iov_len;
+	share->job_bytes += bytes_of(job);
 	p->waiting++;
 	make_ready(p, share);
 	grow(p);
+}
+
+/* A thread's jobs; in any order. */
+struct taken {
+	struct pool *p;
+	unsigned left;
+};
+
+/* One that was not answered gets back in line. */
+static void
+finish_job(void *ctx, struct job *job, bool answered)
+{
+	struct taken *taken = ctx;
+	struct pool *p = taken->p;
+	struct session *s = job->session;
+	unsigned index = vh_queue_index(job->queue);
+
+	pthread_mutex_lock(&p->lock);
+	leave(p, job, --taken->left == 0);
+	if (!answered)
+		enqueue(p, job);
+	pthread_mutex_unlock(&p->lock);
+	if (!answered)
+		return;
+	free(job);
+	session_job_end(s, index);	/* s and share may be gone after this */
 }
 
 /* ---- requests that sleep ---- */
@@ -198,12 +218,8 @@ enqueue(struct pool *p, struct job *job)
 static void
 fall_asleep(struct pool *p, struct job *job)
 {
-	struct share *share = job->session->share;
-
 	pthread_mutex_lock(&p->lock);
-	TAILQ_REMOVE(&share->running, job, run);
-	share->nrunning--;
-	make_ready(p, share);
+	leave(p, job, true);
 	job->slept = true;
 	if (job->resumed) {
 		job->resumed = false;
@@ -291,7 +307,7 @@ run_jobs(struct pool *p, struct job **jobs, unsigned n, struct fs_thread *ft)
 	if (n > 1)
 		job_run_together(jobs, n, ft, finish_job, &taken);
 	else if (job_run(jobs[0], ft))
-		finish_job(&taken, jobs[0]);
+		finish_job(&taken, jobs[0], true);
 	else
 		fall_asleep(p, jobs[0]);
 }

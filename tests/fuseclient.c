@@ -312,25 +312,6 @@ sleep_until(struct sleeper *sl, uint64_t us)
 	pthread_mutex_unlock(&sl->lock);
 }
 
-static ssize_t
-serve_slowly(struct fc *c, struct fs_req *r)
-{
-	struct sleeper sl = { PTHREAD_MUTEX_INITIALIZER,
-			      PTHREAD_COND_INITIALIZER, false };
-	ssize_t n;
-
-	r->flags = FS_MAY_BLOCK;
-	r->resume = resume;
-	r->cookie = &sl;
-	while ((n = fs_serve(c->session, c->thread, r)) == FS_PARKED) {
-		c->parked++;
-		sleep_until(&sl, r->wake_us + (c->patient ? 10000000 : 0));
-	}
-	if (r->wait)
-		complain(c, "a wait is left", r->opcode);
-	return n;
-}
-
 static void
 keep_answer(void *ctx, unsigned i, ssize_t n)
 {
@@ -345,21 +326,44 @@ fc_together(struct fc *c, ssize_t *answers)
 	fs_together(c->thread, keep_answer, answers);
 }
 
-/* Every other request as one of several that wait. */
+/* With FS_MORE: as one of several that wait. */
 static ssize_t
-serve_at_once(struct fc *c, struct fs_req *r)
+serve_once(struct fc *c, struct fs_req *r, unsigned flags)
 {
 	ssize_t n;
 
-	r->flags = c->unique & 1 ? FS_MORE : 0;
+	r->flags = flags;
 	n = fs_serve(c->session, c->thread, r);
 	if (n != FS_LATER)
 		return n;
-	if (!(r->flags & FS_MORE) || r->opcode != FUSE_READ)
+	if (!(flags & FS_MORE) ||
+	    (r->opcode != FUSE_READ && r->opcode != FUSE_WRITE))
 		complain(c, "is put off", r->opcode);
 	fc_together(c, &n);
-	r->flags = 0;
-	return n == FS_ALONE ? fs_serve(c->session, c->thread, r) : n;
+	if (n != FS_ALONE)
+		return n;
+	r->flags = flags & ~(unsigned)FS_MORE;
+	return fs_serve(c->session, c->thread, r);
+}
+
+/* As the pool would. */
+static ssize_t
+serve_slowly(struct fc *c, struct fs_req *r)
+{
+	struct sleeper sl = { PTHREAD_MUTEX_INITIALIZER,
+			      PTHREAD_COND_INITIALIZER, false };
+	ssize_t n;
+
+	r->resume = resume;
+	r->cookie = &sl;
+	while ((n = serve_once(c, r, FS_MAY_BLOCK | (r->flags & FS_MORE))) ==
+	       FS_PARKED) {
+		c->parked++;
+		sleep_until(&sl, r->wake_us + (c->patient ? 10000000 : 0));
+	}
+	if (r->wait)
+		complain(c, "a wait is left", r->opcode);
+	return n;
 }
 
 /* Serve `size` bytes of `in`; taken. */
@@ -376,7 +380,8 @@ serve(struct fc *c, char *in, size_t size)
 	memset(out, POISON, room);
 	r.nin = cut(c, in, size, iin);
 	r.nout = cut(c, out, room, iout);
-	n = serve_at_once(c, &r);
+	/* Every other one as if more waited. */
+	n = serve_once(c, &r, c->unique & 1 ? FS_MORE : 0);
 	c->deferred = n == FS_DEFER;
 	if (n == FS_DEFER && !c->no_block) {
 		n = serve_slowly(c, &r);

@@ -136,12 +136,19 @@ rounds(long n)
 	return wrong;
 }
 
-/* All goes to the pool, where READs wait for the disk together. */
+static long
+number(const char *what)
+{
+	return daemon_number(&d, "shares/one/stats", what);
+}
+
+/* All goes to the pool, where READs and WRITEs wait for the disk together, if
+ * they can. */
 static void
-test_direct(long n)
+test_direct(long n, bool can)
 {
 	uint64_t plain = fh;
-	long together;
+	long reads, writes;
 
 	if (guest_open_file(g, node, O_RDWR | O_DIRECT, &fh)) {
 		tap_skip("O_DIRECT", "not on this file system");
@@ -149,11 +156,13 @@ test_direct(long n)
 		return;
 	}
 	align = 4096;
-	together = daemon_number(&d, "shares/one/stats", "reads_together");
+	reads = number("reads_together");
+	writes = number("writes_together");
 	is_int(rounds(n), 0, "O_DIRECT: all answers are right");
-	together = daemon_number(&d, "shares/one/stats", "reads_together") -
-		   together;
-	printf("# %ld READs together\n", together);
+	reads = number("reads_together") - reads;
+	writes = number("writes_together") - writes;
+	ok((reads > 0) == can, "O_DIRECT: %ld READs together", reads);
+	ok((writes > 0) == can, "O_DIRECT: %ld WRITEs together", writes);
 	align = 1;
 	guest_release(g, node, fh);
 	fh = plain;
@@ -206,6 +215,7 @@ main(void)
 	struct fuse_entry_out e;
 	char path[128], *why = NULL;
 	long n = tap_scaled(300), before, together;
+	bool can;
 
 	daemon_start(&d, tags, "[one]\nallow_direct_io = yes\n");
 	if (guest_open(daemon_socket(&d, "one", path), &set, &g, &why) ||
@@ -221,26 +231,26 @@ main(void)
 	is_int(guest_write(g, node, fh, 0, data, FILE_SIZE), FILE_SIZE,
 	       "a file");
 
-	before = daemon_number(&d, "shares/one/stats", "requests");
+	can = can_be();
+	before = number("requests");
 	is_int(rounds(n), 0, "all answers are right");
-	is_int(daemon_number(&d, "shares/one/stats", "requests") - before,
-	       n * DEPTH, "all are counted");
-	together = daemon_number(&d, "shares/one/stats", "reads_together");
-	if (can_be())
+	is_int(number("requests") - before, n * DEPTH, "all are counted");
+	together = number("reads_together");
+	if (can)
 		ok(together > 0, "%ld READs were done together", together);
 	else
 		is_int(together, 0, "none was done together");
 	test_traced();
-	test_direct(n / 4);
+	test_direct(n / 4, can);
 
 	daemon_keys(&d, "[one]\nallow_direct_io = yes\nio_uring = no\n");
 	is_int(daemon_ctl(&d, "write ctl reload", text, sizeof(text)), 0,
 	       "io_uring = no");
-	together = daemon_number(&d, "shares/one/stats", "reads_together");
+	together = number("reads_together");
 	is_int(rounds(n / 4), 0, "all answers are right");
-	test_direct(n / 8);
-	is_int(daemon_number(&d, "shares/one/stats", "reads_together"),
-	       together, "and none was done together");
+	is_int(number("reads_together"), together,
+	       "and none was done together");
+	test_direct(n / 8, false);
 
 	daemon_keys(&d, "[one]\nallow_direct_io = yes\n"
 			"iops_limit = 20000\nbandwidth_limit = 50M\n");

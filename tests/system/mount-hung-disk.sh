@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=sh
 #
-# A local disk that hangs below a share: READs that wait for it, many of them
-# given to one thread of the pool, hold up nobody else, and are answered when it
-# goes on.  The disk is an image on a file system that another gatewayd serves,
+# A local disk that hangs below a share: READs and WRITEs that wait for it, many
+# of them given to one thread of the pool, hold up nobody else, and are answered
+# when it goes on.  The disk is an image on a file system that another gatewayd serves,
 # which is stopped for a while.
 
 . "${top_srcdir:-.}/tests/functions.sh"
@@ -43,6 +43,9 @@ state_dir = $tmp/run2/state
 cache_dir = $tmp/run2/cache
 [hung]
 path = $tmp/disk/share
+[direct]
+path = $tmp/disk/share
+allow_direct_io = yes
 [other]
 path = $tmp/below
 END
@@ -70,14 +73,15 @@ number() {
 	on_tested read "$1" | sed -n "s/^$2 \([0-9]*\).*/\1/p"
 }
 
+# waiting TAG WHAT
 waiting() {
-	on_tested read shares/hung/inflight | grep -c READ
+	on_tested read "shares/$1/inflight" | grep -c "$2"
 }
 
-# wait_for N: until so many READs wait.
+# wait_for N TAG WHAT: until so many of them wait.
 wait_for() {
 	tries=200
-	until [ "$(waiting)" -ge "$1" ]; do
+	until [ "$(waiting "$2" "$3")" -ge "$1" ]; do
 		tries=$((tries - 1))
 		[ "$tries" -gt 0 ] || return 1
 		sleep 0.1
@@ -113,7 +117,7 @@ together=$(number shares/hung/stats reads_together)
 kill -STOP "$GATEWAYD_PID"
 read_cold &
 reader=$!
-check "READs wait for the disk" wait_for 60
+check "READs wait for the disk" wait_for 60 hung READ
 is "what is in memory is read" \
 	"$(timeout 10 cksum <"$tmp/guest-hung/warm")" "$sum"
 check "the other share answers" timeout 10 stat "$tmp/guest-other/image"
@@ -124,7 +128,7 @@ check "then they are answered" wait_pid "$reader" 60
 status=0
 wait "$reader" || status=$?
 is "fio is content" "$status" 0
-is "none waits" "$(waiting)" 0
+is "none waits" "$(waiting hung READ)" 0
 now=$(number shares/hung/stats reads_together)
 if [ "$(cat /proc/sys/kernel/io_uring_disabled 2>/dev/null)" = 2 ]; then
 	skip "some waited together" "io_uring is not allowed here"
@@ -133,11 +137,46 @@ else
 		test "$now" -gt "$together"
 fi
 
+# The same with WRITEs.
+write_direct() {
+	exec fio --directory="$tmp/guest-direct" --name=direct \
+		--filename=direct --size=16m --rw=randwrite --bs=4k \
+		--ioengine=libaio --direct=1 --iodepth=64 --norandommap=0 \
+		--verify=crc32c --do_verify=0 --verify_state_save=0 \
+		--output="$tmp/fio.out"
+}
+attach direct
+fio --directory="$tmp/disk/share" --name=direct --filename=direct --size=16m \
+	--rw=write --bs=1m --output="$tmp/fio.out" && sync ||
+	bail "$(cat "$tmp/fio.out")"
+kill -STOP "$GATEWAYD_PID"
+write_direct &
+writer=$!
+check "WRITEs wait for the disk" wait_for 60 direct WRITE
+check "the other share answers" timeout 10 stat "$tmp/guest-other/image"
+check "so does the control socket" on_tested read stats
+kill -CONT "$GATEWAYD_PID"
+check "then they are answered" wait_pid "$writer" 60
+status=0
+wait "$writer" || status=$?
+is "fio is content" "$status" 0
+if [ "$together" -eq "$now" ]; then
+	skip "some waited together" "no READs did"
+else
+	check "some waited together" \
+		test "$(number shares/direct/stats writes_together)" -gt 0
+fi
+check "the disk has what was written" fio --directory="$tmp/disk/share" \
+	--name=direct --filename=direct --size=16m --rw=randwrite --bs=4k \
+	--verify=crc32c --verify_only --verify_state_save=0 \
+	--output="$tmp/fio.out"
+umount "$tmp/guest-direct"
+
 # A guest that leaves meanwhile.
 kill -STOP "$GATEWAYD_PID"
 read_cold 2>"$tmp/fio.err" &
 reader=$!
-check "READs wait for the disk again" wait_for 60
+check "READs wait for the disk again" wait_for 60 hung READ
 # shellcheck disable=SC2154 # attach sets it
 kill -KILL "$client_hung"
 umount -l "$tmp/guest-hung"

@@ -70,24 +70,37 @@ faults() {
 	fault "plain -m sub" "copy_file_range: into" fuse/data.c \
 		's/\t\t\tn = -errno;/\t\t\tn = errno == EXDEV ? -EIO : -errno;/'
 	# READs together.
-	fault "test test-fuse-together" "is short" fuse/reads.c \
+	fault "test test-fuse-together" "is short" fuse/later.c \
 		's/if (res < 0 || (size_t)res < p->size)/if (res < 0)/'
-	fault "test test-fuse-together" "then it is closed" fuse/reads.c \
+	fault "test test-fuse-together" "then it is closed" fuse/later.c \
 		's/fs_handle_put(p->fh);/;/'
-	fault "test test-fuse-together" "what is on the disk only" fuse/reads.c \
+	fault "test test-fuse-together" "what is on the disk only" fuse/later.c \
 		's/if (res == -EAGAIN &&/if (0 \&\&/'
-	fault "test test-fuse-together" "io_uring = no: at once" fuse/reads.c \
+	fault "test test-fuse-together" "io_uring = no: at once" fuse/later.c \
 		's/c->share->set->io_uring &&/true \&\&/'
 	fault "test test-daemon-together" "all answers are right" \
 		gatewayd/serve.c 's/^\tb->iov += c->nin + c->nout;/\t;/'
-	fault "test test-daemon-together" "all are counted" fuse/reads.c \
+	fault "test test-daemon-together" "all are counted" fuse/later.c \
 		's/fs_count(&p->counters->requests, 1);/;/'
-	fault "test test-fuse-together" "its answer" fuse/reads.c \
+	fault "test test-fuse-together" "its answer" fuse/later.c \
 		's/^\tif (p->buf)$/\tif (0)/'
 	fault "test test-daemon-together" "O_DIRECT: all answers" gatewayd/job.c \
 		's/to.later\[nlater++\] = i;/to.later[nlater++] = n - 1 - i;/'
 	fault "test test-fuse-together" "alone there, too" fuse/ops.c \
 		's/req->flags |= c.together ? FS_MORE : 0;/req->flags |= FS_MORE;/'
+	# WRITEs together.
+	fault "test test-fuse-writes" "O_SYNC by fcntl" fuse/data.c \
+		's/== O_DIRECT && !flags &&$/== O_DIRECT \&\&/'
+	fault "test test-fuse-writes" "one that clears bits" fuse/data.c \
+		's/ && !flags &&$/ \&\& !flags;/;s/^\t       !kills(c, in->write_flags);/;/'
+	fault "test test-fuse-writes" "number 1" fuse/later.c \
+		's/p->iov, 1, offset, flags/p->iov, 1, offset \& ~8191UL, flags/'
+	fault "test test-fuse-writes" "is not tried again" fuse/later.c \
+		's/res == -EAGAIN && p->is_write/0/'
+	fault "test test-daemon-together" "WRITEs together" fuse/data.c \
+		's/return plain && /return 0 \&\& /'
+	fault "test test-daemon-together" "O_DIRECT: all answers" \
+		gatewayd/pool.c 's/if (!answered)$/if (0)/'
 	# Sleeping.
 	fault "test test-daemon-kicks" "never empty: the daemon sleeps" \
 		gatewayd/kicks.c 's/EPOLLIN | EPOLLET/EPOLLIN/'

@@ -27,6 +27,7 @@ struct put_off {
 	uint64_t unique;
 	size_t size;
 	bool may_wait, is_write;
+	bool nowait;			/* by RWF_NOWAIT */
 	void *buf;			/* for O_DIRECT, or NULL */
 	struct iovec iov[FS_LATER_PIECES];
 };
@@ -134,6 +135,17 @@ find_room(const struct fs_ctx *c, struct put_off *p)
 	return got == p->size ? n : 0;
 }
 
+/*
+ * The kernel is not to begin another thread for what would keep this one from
+ * going on: the pool has threads.  Who may wait for what is read into the
+ * host's cache does so without one.
+ */
+static int
+flags_for(const struct fs_ctx *c)
+{
+	return c->may_block && !(c->fh->flags & O_DIRECT) ? 0 : RWF_NOWAIT;
+}
+
 /* It is in its place and on the ring. */
 static void
 keep(struct fs_ctx *c, struct put_off *p, bool is_write)
@@ -147,20 +159,10 @@ keep(struct fs_ctx *c, struct put_off *p, bool is_write)
 	p->unique = c->h.unique;
 	p->may_wait = c->may_block;
 	p->is_write = is_write;
+	p->nowait = flags_for(c);
 	l->writes |= is_write;
 	l->n++;
 	c->fh = NULL;
-}
-
-/*
- * The kernel is not to begin another thread for what would keep this one from
- * going on: the pool has threads.  Who may wait for what is read into the
- * host's cache does so without one.
- */
-static int
-flags_for(const struct fs_ctx *c)
-{
-	return c->may_block && !(c->fh->flags & O_DIRECT) ? 0 : RWF_NOWAIT;
 }
 
 bool
@@ -234,6 +236,19 @@ answer_write(const struct put_off *p)
 	fs_count(&p->counters->writes_together, 1);
 }
 
+/* For those that come after it. */
+static void
+learn(const struct put_off *p, int res)
+{
+	struct fs_handle *h = p->fh;
+
+	if (res == -EOPNOTSUPP && p->nowait)
+		atomic_store(&h->node->mount->no_nowait, true);
+	if (res == -EAGAIN && p->is_write)
+		atomic_store_explicit(&h->alone, IN_VAIN,
+				      memory_order_relaxed);
+}
+
 /* What fs_serve() would have returned. */
 static ssize_t
 answer(const struct put_off *p, int res)
@@ -244,11 +259,10 @@ answer(const struct put_off *p, int res)
 		fs_count(&p->counters->deferred, 1);
 		return FS_DEFER;
 	}
-	if (res == -EAGAIN && p->is_write)
-		atomic_store_explicit(&p->fh->alone, IN_VAIN,
-				      memory_order_relaxed);
-	if (res < 0 || (size_t)res < p->size)
+	if (res < 0 || (size_t)res < p->size) {
+		learn(p, res);
 		return FS_ALONE;
+	}
 	h.len = (uint32_t)(sizeof(h) + (p->is_write ?
 					sizeof(struct fuse_write_out) :
 					p->size));

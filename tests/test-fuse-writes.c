@@ -335,6 +335,31 @@ test_bits(struct fc *c, uint64_t id, uint64_t fh, int fd)
 	fc_release(c, node, other);
 }
 
+/* Where RWF_NOWAIT does not work. */
+static void
+test_memory(void)
+{
+	struct fc *c = fc_new("/dev/shm");
+	int64_t id, fh;
+	uint64_t plain;
+	ssize_t n;
+
+	c->set.allow_direct_io = true;
+	fc_start(c);
+	id = fc_create(c, 1, "file", O_RDWR, 0644, &plain);
+	fh = fc_open(c, (uint64_t)id, O_RDWR | O_DIRECT);
+	make(c, 0, (uint64_t)id, (uint64_t)fh, 0, BLOCK, 's');
+	if (fh < 0 || put(c, 0, WAITS) != FS_LATER) {
+		tap_skip("/dev/shm", "no O_DIRECT there");
+	} else {
+		fc_together(c, &n);
+		is_int(n, FS_ALONE, "/dev/shm: cannot be begun that way");
+		ok(is_right(0, put(c, 0, FS_MAY_BLOCK)), "is written alone");
+		alone(c, "from then on");
+	}
+	fc_free(c);
+}
+
 static bool
 can_be(const struct fc *c)
 {
@@ -384,5 +409,7 @@ main(void)
 	close(fd);
 	ok(!c->broken, "replies are exact");
 	fc_free(c);
+	if (!access("/dev/shm", W_OK))
+		test_memory();
 	return tap_done();
 }

@@ -95,6 +95,8 @@ faults() {
 		's/ && !flags &&$/ \&\& !flags;/;s/^\t       !kills(c, in->write_flags);/;/'
 	fault "test test-fuse-writes" "number 1" fuse/later.c \
 		's/p->iov, 1, offset, flags/p->iov, 1, offset \& ~8191UL, flags/'
+	fault "test test-fuse-writes" "from then on" fuse/later.c \
+		's/if (res == -EOPNOTSUPP && p->nowait)/if (0)/'
 	fault "test test-fuse-writes" "is not tried again" fuse/later.c \
 		's/res == -EAGAIN && p->is_write/0/'
 	fault "test test-daemon-together" "WRITEs together" fuse/data.c \

@@ -9,7 +9,7 @@
  * thread watches the time.
  *
  * READs and WRITEs that wait for a disk at the same time are given to one
- * thread, which has all of them under way at once, where the kernel can do that.
+ * thread, which has all of them under way at once, where the kernel can.
  */
 #include <errno.h>
 #include <signal.h>

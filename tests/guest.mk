@@ -51,7 +51,8 @@ tests_test_daemon_trace_SOURCES = tests/test-daemon-trace.c tests/tap.h \
 tests_test_daemon_trace_LDADD = $(whole_test_ldadd)
 tests_test_daemon_kicks_SOURCES = tests/test-daemon-kicks.c tests/tap.h
 tests_test_daemon_kicks_LDADD = $(whole_test_ldadd)
-tests_test_daemon_together_SOURCES = tests/test-daemon-together.c tests/tap.h
+tests_test_daemon_together_SOURCES = tests/test-daemon-together.c tests/tap.h \
+	tests/uring.h
 tests_test_daemon_together_LDADD = $(whole_test_ldadd)
 tests_test_daemon_ctl_SOURCES = tests/test-daemon-ctl.c tests/tap.h \
 	tests/stream.h

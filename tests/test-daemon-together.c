@@ -8,12 +8,10 @@
 #include "tests/daemon.h"
 #include "tests/guest.h"
 #include "tests/tap.h"
+#include "tests/uring.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define FILE_SIZE (1u << 20)
@@ -171,13 +169,9 @@ test_direct(long n, bool can)
 static bool
 can_be(void)
 {
-	struct io_uring_params p = { 0 };
-	int ring = (int)syscall(SYS_io_uring_setup, 1, &p);
 	int fd = open(daemon_file(&d, "one", "data", text), O_RDONLY);
-	struct iovec v = { text, 1 };
-	bool can = ring >= 0 && preadv2(fd, &v, 1, 0, RWF_NOWAIT) == 1;
+	bool can = has_uring() && has_nowait(fd);
 
-	close(ring);
 	close(fd);
 	return can;
 }

@@ -4,15 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
 #include "tests/tap.h"
+#include "tests/uring.h"
 
 #define FILE_SIZE (1 << 20)
 #define ROOM (160 << 10)
@@ -86,26 +85,6 @@ is_right(unsigned i, ssize_t n, uint64_t offset, size_t size)
 	       !h.error && h.unique == 100 + i &&
 	       !memcmp(o->out + HEAD, data + offset, size) &&
 	       o->out[HEAD + size] == 0x5a;
-}
-
-static bool
-has_uring(void)
-{
-	struct io_uring_params p = { 0 };
-	int fd = (int)syscall(SYS_io_uring_setup, 1, &p);
-
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
-static bool
-has_nowait(int fd)
-{
-	char byte;
-	struct iovec v = { &byte, 1 };
-
-	return preadv2(fd, &v, 1, 0, RWF_NOWAIT) == 1;
 }
 
 static void

@@ -4,13 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "tests/fuseclient.h"
 #include "tests/tap.h"
+#include "tests/uring.h"
 
 #define BLOCK 4096
 #define FILE_SIZE (FS_TOGETHER_MAX * 2 * BLOCK)
@@ -360,23 +359,6 @@ test_memory(void)
 	fc_free(c);
 }
 
-static bool
-can_be(const struct fc *c)
-{
-	struct io_uring_params p = { 0 };
-	int ring = (int)syscall(SYS_io_uring_setup, 1, &p), fd;
-	struct iovec v = { &fd, 1 };
-	bool can;
-
-	if (ring >= 0)
-		close(ring);
-	fd = openat(c->fd, "file", O_RDONLY | O_CLOEXEC);
-	can = ring >= 0 && (preadv2(fd, &v, 1, 0, RWF_NOWAIT) == 1 ||
-			    errno == EAGAIN);
-	close(fd);
-	return can;
-}
-
 int
 main(void)
 {
@@ -393,7 +375,7 @@ main(void)
 		ok(0, "a file");
 	chill(fd);
 	direct = fc_open(c, id, O_RDWR | O_DIRECT);
-	if (!can_be(c) || direct < 0) {
+	if (!has_uring() || !has_nowait(fd) || direct < 0) {
 		fc_free(c);
 		tap_skip_all("no io_uring, RWF_NOWAIT or O_DIRECT here");
 	}

@@ -117,7 +117,6 @@ serve(struct raw *r)
 		}
 		vh_queue_suppress(r->q[i]);
 		vh_queue_arm(r->q[i]);
-		vh_queue_kicked(r->q[i]);
 	}
 }
 

@@ -3,8 +3,8 @@
 #
 # A local disk that hangs below a share: READs and WRITEs that wait for it, many
 # of them given to one thread of the pool, hold up nobody else, and are answered
-# when it goes on.  The disk is an image on a file system that another gatewayd serves,
-# which is stopped for a while.
+# when it goes on.  The disk is an image on a file system that another gatewayd
+# serves, which is stopped for a while.
 
 . "${top_srcdir:-.}/tests/functions.sh"
 
